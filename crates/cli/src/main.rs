@@ -1,0 +1,2 @@
+//! The `toolscout` binary.
+fn main() {}
