@@ -1,1 +1,5 @@
-//! Placeholder.
+//! What do our tests share?
+//!
+//! Doubles that behave like the real thing without its weight. For tests only: never a normal dependency.
+
+pub mod embed;

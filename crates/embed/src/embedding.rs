@@ -1,0 +1,105 @@
+//! What an embedder promises, and what it hands out.
+
+use serde::Serialize;
+
+use crate::{Error, RuntimeInfo};
+
+/// Something that turns texts into vectors. Implemented by [`crate::Embedder`] and by test doubles.
+///
+/// The contract: one [`Embedding`] per text, in the texts' order; no texts, no embeddings and no work; every pooled vector
+/// has [`ModelInfo::dimension`] numbers and length 1; the same text gives the same vector whatever stands beside it.
+/// Any text is fine: empty, very long (what exceeds [`ModelInfo::max_tokens`] is cut off), in any language.
+/// A call may block for as long as the model needs, about 1 ms for a query and 10 ms for a card.
+pub trait Embed: Send + Sync {
+    /// Which model answers.
+    fn model(&self) -> &ModelInfo;
+
+    /// Embeds these texts. One text is taken for a query and goes ahead of any batch that is under way; more are taken for
+    /// documents. Texts of a failed call may count as inferences.
+    fn embed(&self, texts: &[&str], want: Want) -> Result<Vec<Embedding>, Error>;
+
+    /// How many texts were run through the model so far. Proves that nothing is embedded twice.
+    fn inferences(&self) -> u64;
+
+    /// A hint that no documents will come for a while: memory held for them may go. It comes back by itself.
+    fn rest(&self) {}
+}
+
+/// How much of a forward pass the caller needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    /// The one vector of the whole text.
+    Pooled,
+    /// That one, and a vector per token.
+    Tokens,
+}
+
+/// Which model makes the vectors, on which runtime.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ModelInfo {
+    /// Its name, `all-minilm-l6-v2-nb8`.
+    pub id: String,
+    /// How many numbers a vector has.
+    pub dimension: usize,
+    /// Text beyond this many tokens is cut off.
+    pub max_tokens: usize,
+    /// 64 hex digits over everything that decides a vector: the model's and the tokenizer's bytes, the cut, the pooling.
+    /// Vectors of equal fingerprints can be compared, others cannot.
+    pub sha256: String,
+    /// The licence of the weights, as an SPDX expression.
+    pub licence: String,
+    /// What runs it.
+    pub runtime: RuntimeInfo,
+}
+
+/// What one text became.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Embedding {
+    /// The vector of the whole text, of length 1.
+    pub pooled: Vec<f32>,
+    /// The vectors of its tokens, when they were asked for.
+    pub tokens: Option<TokenVectors>,
+}
+
+/// A vector per token, without the marks that a model puts around a text: an empty text has none.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TokenVectors {
+    /// The pieces of words, in the text's order.
+    pub tokens: Vec<String>,
+    /// Their vectors, each of length 1, one behind the other.
+    pub vectors: Vec<f32>,
+    /// How many numbers one vector has.
+    pub dim: usize,
+}
+
+impl TokenVectors {
+    /// How many tokens there are.
+    pub fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Whether the text had none.
+    pub fn is_empty(&self) -> bool {
+        self.tokens.is_empty()
+    }
+
+    /// Each token with its vector.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[f32])> {
+        // `max(1)`: chunks of nothing would panic, and an empty list has no chunk anyway.
+        self.tokens.iter().map(String::as_str).zip(self.vectors.chunks_exact(self.dim.max(1)))
+    }
+}
+
+/// The scalar product; for vectors of length 1 their cosine.
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    debug_assert_eq!(a.len(), b.len(), "vectors of one model have one length");
+    a.iter().zip(b).map(|(x, y)| x * y).sum()
+}
+
+/// Scales a vector to length 1. One of zeros stays as it is.
+pub fn normalize(vector: &mut [f32]) {
+    let length = dot(vector, vector).sqrt();
+    if length > 0.0 {
+        vector.iter_mut().for_each(|x| *x /= length);
+    }
+}

@@ -1,0 +1,144 @@
+//! Queries: remembered, and let in a few at a time.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lru::LruCache;
+use parking_lot::{Condvar, Mutex};
+
+use crate::{Embed, Error, ModelInfo, Want};
+
+/// Bounds of a [`QueryEmbedder`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueryOptions {
+    /// How many recent queries keep their vector. One takes about 2 KB.
+    pub remembered: usize,
+    /// How many queries are in the model at once. The default, 1, gives the fastest single answer: they share its threads.
+    pub workers: usize,
+    /// How many callers may wait for a worker; the next one gets [`Error::Busy`].
+    pub waiting: usize,
+    /// Queries are cut to this many characters first. Far more than any model reads, and no more than we care to keep.
+    pub max_chars: usize,
+}
+
+impl Default for QueryOptions {
+    fn default() -> Self {
+        Self { remembered: 1024, workers: 1, waiting: 256, max_chars: 4096 }
+    }
+}
+
+/// Gives queries their vectors. Clones share one memory.
+#[derive(Clone)]
+pub struct QueryEmbedder {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    embed: Arc<dyn Embed>,
+    options: QueryOptions,
+    recent: Mutex<LruCache<String, Arc<[f32]>>>,
+    door: Mutex<Door>,
+    opened: Condvar,
+    n_remembered: AtomicU64,
+}
+
+/// Who is inside and who waits.
+#[derive(Default)]
+struct Door {
+    n_inside: usize,
+    n_waiting: usize,
+}
+
+impl QueryEmbedder {
+    /// Stands in front of an embedder.
+    pub fn new(embed: Arc<dyn Embed>, options: QueryOptions) -> Self {
+        let capacity = NonZeroUsize::new(options.remembered).unwrap_or(NonZeroUsize::MIN);
+        let shared = Shared {
+            embed,
+            options,
+            recent: Mutex::new(LruCache::new(capacity)),
+            door: Mutex::new(Door::default()),
+            opened: Condvar::new(),
+            n_remembered: AtomicU64::new(0),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The vector of a query: remembered, or from the model. Blocks; async callers go through their one way off the async
+    /// threads.
+    pub fn embed_query(&self, query: &str) -> Result<Arc<[f32]>, Error> {
+        let shared = &*self.shared;
+        let query = cut(query.trim(), shared.options.max_chars);
+        if let Some(vector) = shared.recall(query) {
+            return Ok(vector);
+        }
+        let _inside = shared.enter()?;
+        // Somebody who stood in front of us may have asked the same.
+        if let Some(vector) = shared.recall(query) {
+            return Ok(vector);
+        }
+        let mut embeddings = shared.embed.embed(&[query], Want::Pooled)?;
+        let vector: Arc<[f32]> = embeddings.pop().map(|embedding| embedding.pooled).unwrap_or_default().into();
+        shared.recent.lock().put(query.to_owned(), vector.clone());
+        Ok(vector)
+    }
+
+    /// Which model answers.
+    pub fn model(&self) -> &ModelInfo {
+        self.shared.embed.model()
+    }
+
+    /// The embedder behind.
+    pub fn embedder(&self) -> &Arc<dyn Embed> {
+        &self.shared.embed
+    }
+
+    /// How many queries were answered from memory so far.
+    pub fn remembered(&self) -> u64 {
+        self.shared.n_remembered.load(Ordering::Relaxed)
+    }
+}
+
+impl Shared {
+    fn recall(&self, query: &str) -> Option<Arc<[f32]>> {
+        let vector = self.recent.lock().get(query).cloned()?;
+        self.n_remembered.fetch_add(1, Ordering::Relaxed);
+        Some(vector)
+    }
+
+    fn enter(&self) -> Result<Inside<'_>, Error> {
+        let workers = self.options.workers.max(1);
+        let mut door = self.door.lock();
+        if door.n_inside >= workers {
+            if door.n_waiting >= self.options.waiting {
+                return Err(Error::Busy { waiting: door.n_waiting });
+            }
+            door.n_waiting += 1;
+            self.opened.wait_while(&mut door, |door| door.n_inside >= workers);
+            door.n_waiting -= 1;
+        }
+        door.n_inside += 1;
+        Ok(Inside { shared: self })
+    }
+}
+
+/// A place in the model, given back on drop, also when the model panics.
+struct Inside<'a> {
+    shared: &'a Shared,
+}
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        self.shared.door.lock().n_inside -= 1;
+        self.shared.opened.notify_one();
+    }
+}
+
+/// The first `max_chars` characters.
+fn cut(text: &str, max_chars: usize) -> &str {
+    match text.char_indices().nth(max_chars) {
+        Some((end, _)) => &text[..end],
+        None => text,
+    }
+}
