@@ -1,0 +1,66 @@
+//! What can go wrong with the catalog.
+
+use toolscout_core::{Fault, Generation, Retry, UpstreamId};
+use toolscout_store::row::RowError;
+
+/// Why the catalog could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store failed; its error says what to do.
+    #[error("the catalog's store")]
+    Store(#[from] toolscout_store::Error),
+    /// A row is not what this program writes: a bug, or a folder from a newer program.
+    #[error("read catalog row `{key}`")]
+    Row {
+        /// The row's key, cleaned for showing.
+        key: String,
+        /// What is wrong with it.
+        #[source]
+        source: RowError,
+    },
+    /// The generation was dropped from the history, or never was: ask for one in the range.
+    #[error("generation {asked} is not kept; the history goes from {oldest} to {newest}")]
+    NotKept {
+        /// The generation asked for.
+        asked: Generation,
+        /// The oldest that is kept.
+        oldest: Generation,
+        /// The newest there is.
+        newest: Generation,
+    },
+    /// No upstream of this id is in the catalog.
+    #[error("upstream `{0}` is not in the catalog")]
+    UnknownUpstream(UpstreamId),
+    /// A file to import or export could not be read or written.
+    #[error("read or write the tools file")]
+    File(#[source] std::io::Error),
+}
+
+impl Error {
+    /// Whose mistake it is.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Store(error) => error.fault(),
+            Self::Row { .. } => Fault::Ours,
+            Self::NotKept { .. } | Self::UnknownUpstream(_) | Self::File(_) => Fault::Caller,
+        }
+    }
+
+    /// Whether trying again can help.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Store(error) => error.retry(),
+            Self::Row { .. } | Self::NotKept { .. } | Self::UnknownUpstream(_) | Self::File(_) => Retry::Never,
+        }
+    }
+
+    /// What the person at the keyboard can do.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Store(error) => error.hint(),
+            Self::Row { .. } => Some("update toolscout, or start with another data folder"),
+            Self::UnknownUpstream(_) => Some("`toolscout upstreams list` shows the ids there are"),
+            Self::NotKept { .. } | Self::File(_) => None,
+        }
+    }
+}
