@@ -1,2 +1,3 @@
 //! The `toolscout` binary.
+mod config;
 fn main() {}

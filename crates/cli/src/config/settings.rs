@@ -1,0 +1,429 @@
+//! Every setting once: its key, how it is read, where it goes.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use toolscout_core::{Secret, ToolId};
+use toolscout_policy::Policy;
+
+use super::expand::{Dollar, Outside, Scope, expand};
+use super::mistake::{Reader, suggest};
+use super::node::{Data, Node};
+
+/// Everything but the upstreams, with defaults.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Settings {
+    /// Where our state lies. `None` until the user's data folder is filled in.
+    pub(crate) data_dir: Option<PathBuf>,
+    /// `[server]`.
+    pub(crate) server: ServerSettings,
+    /// `[embedding]`.
+    pub(crate) embedding: EmbeddingSettings,
+    /// `[index]`.
+    pub(crate) index: IndexSettings,
+    /// `[crawl]`.
+    pub(crate) crawl: CrawlSettings,
+    /// `[call]`.
+    pub(crate) call: CallSettings,
+    /// `[search]`.
+    pub(crate) search: SearchSettings,
+    /// `[policy]`.
+    pub(crate) policy: Policy,
+    /// `import`: client names and paths of client files.
+    pub(crate) import: Vec<String>,
+}
+
+/// How we are reached.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ServerSettings {
+    /// Address and port; port 0 takes a free one.
+    pub(crate) bind: SocketAddr,
+    /// Host names, besides the local ones, under which we may be addressed.
+    pub(crate) allowed_hosts: Vec<String>,
+    /// Origins of web pages, besides local ones, that may call us.
+    pub(crate) allowed_origins: Vec<String>,
+    /// What a caller has to send as `Authorization: Bearer …`.
+    pub(crate) token: Option<Secret>,
+    /// Largest request body in bytes.
+    pub(crate) max_body_bytes: u64,
+    /// How long calls in flight may still take at shutdown.
+    pub(crate) shutdown_grace: Duration,
+}
+
+/// Which model turns text into vectors.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct EmbeddingSettings {
+    /// Which one.
+    pub(crate) model: ModelChoice,
+    /// Threads of one query's inference; 0 = chosen by the machine.
+    pub(crate) threads: u64,
+    /// Recent queries whose vectors are kept.
+    pub(crate) query_cache: u64,
+    /// ONNX Runtime's library, when not the one built in.
+    pub(crate) runtime: Option<PathBuf>,
+}
+
+/// Where the model comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ModelChoice {
+    /// The one in the binary.
+    Builtin,
+    /// None: BM25 alone.
+    Off,
+    /// A folder like `models/` of the repository.
+    Dir(PathBuf),
+}
+
+/// How vectors are searched.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct IndexSettings {
+    /// Which structure.
+    pub(crate) dense: DenseChoice,
+    /// Tools from which `auto` takes the graph; `None` = as measured by the index.
+    pub(crate) hnsw_from: Option<u64>,
+}
+
+/// Which structure searches the vectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DenseChoice {
+    /// Exact below the size from which the graph wins.
+    Auto,
+    /// Always exact.
+    Exact,
+    /// Always the graph.
+    Hnsw,
+}
+
+/// How upstreams are listed.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct CrawlSettings {
+    /// Age from which a listing is taken again, unless the server says otherwise.
+    pub(crate) ttl: Duration,
+    /// Upstreams crawled at once.
+    pub(crate) concurrency: u64,
+    /// Start and handshake of an upstream.
+    pub(crate) connect_timeout: Duration,
+    /// One whole listing.
+    pub(crate) list_timeout: Duration,
+}
+
+/// How tools are called.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct CallSettings {
+    /// One call, unless the upstream or the caller says otherwise.
+    pub(crate) timeout: Duration,
+}
+
+/// How searches are answered and remembered.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct SearchSettings {
+    /// Tools that are always listed.
+    pub(crate) pinned: Vec<ToolId>,
+    /// Whether a stored selection keeps the words of its query.
+    pub(crate) store_queries: bool,
+    /// Selections kept for `explain`.
+    pub(crate) keep: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let upstream = toolscout_upstream::Timeouts::default();
+        Self {
+            data_dir: None,
+            server: ServerSettings {
+                bind: SocketAddr::from(([127, 0, 0, 1], 7411)),
+                allowed_hosts: Vec::new(),
+                allowed_origins: Vec::new(),
+                token: None,
+                max_body_bytes: 4 << 20,
+                shutdown_grace: Duration::from_secs(10),
+            },
+            embedding: EmbeddingSettings { model: ModelChoice::Builtin, threads: 0, query_cache: 1000, runtime: None },
+            index: IndexSettings { dense: DenseChoice::Auto, hnsw_from: None },
+            crawl: CrawlSettings {
+                ttl: Duration::from_secs(15 * 60),
+                concurrency: 4,
+                connect_timeout: upstream.start,
+                list_timeout: upstream.list,
+            },
+            call: CallSettings { timeout: upstream.call },
+            search: SearchSettings { pinned: Vec::new(), store_queries: false, keep: 10_000 },
+            policy: Policy::default(),
+            import: Vec::new(),
+        }
+    }
+}
+
+/// One key: where it is written, and what it does. Adding a setting is adding a line here, and one to the example file.
+struct Setting {
+    key: &'static str,
+    read: fn(&mut Settings, &mut Reader<'_>, &Node, &str, &Base<'_>),
+}
+
+/// What paths and variables in a value refer to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Base<'a> {
+    /// The folder of the file; the current one for flags and environment.
+    pub(crate) folder: &'a Path,
+    /// Environment and home.
+    pub(crate) outside: &'a Outside,
+}
+
+/// Reads a value and, if it is good, puts it where it belongs.
+macro_rules! setting {
+    ($key:literal, $($field:ident).+, |$reader:ident, $node:ident, $at:ident, $base:ident| $read:expr) => {
+        Setting {
+            key: $key,
+            read: |settings, $reader, $node, $at, $base| {
+                // Not every reader needs the base.
+                let _ = $base;
+                if let Some(value) = $read {
+                    settings.$($field).+ = value;
+                }
+            },
+        }
+    };
+}
+
+const SETTINGS: [Setting; 22] = [
+    setting!("data_dir", data_dir, |r, n, at, base| r.text(n, at).map(|t| Some(base.outside.path(&t, base.folder)))),
+    setting!("import", import, |r, n, at, base| r.texts(n, at)),
+    setting!("server.bind", server.bind, |r, n, at, base| address(r, n, at)),
+    setting!("server.allowed_hosts", server.allowed_hosts, |r, n, at, base| r.texts(n, at)),
+    setting!("server.allowed_origins", server.allowed_origins, |r, n, at, base| r.texts(n, at)),
+    setting!("server.token", server.token, |r, n, at, base| secret(r, n, at, base).map(Some)),
+    setting!("server.max_body_bytes", server.max_body_bytes, |r, n, at, base| r.number(n, at, 1024..=1 << 30)),
+    setting!("server.shutdown_grace", server.shutdown_grace, |r, n, at, base| r.duration(n, at)),
+    setting!("embedding.model", embedding.model, |r, n, at, base| model(r, n, at, base)),
+    setting!("embedding.threads", embedding.threads, |r, n, at, base| r.number(n, at, 0..=256)),
+    setting!("embedding.query_cache", embedding.query_cache, |r, n, at, base| r.number(n, at, 0..=1_000_000)),
+    setting!("embedding.runtime", embedding.runtime, |r, n, at, base| {
+        r.text(n, at).map(|t| Some(base.outside.path(&t, base.folder)))
+    }),
+    setting!("index.dense", index.dense, |r, n, at, base| dense(r, n, at)),
+    setting!("index.hnsw_from", index.hnsw_from, |r, n, at, base| r.number(n, at, 0..=100_000_000).map(Some)),
+    setting!("crawl.ttl", crawl.ttl, |r, n, at, base| positive(r, n, at)),
+    setting!("crawl.concurrency", crawl.concurrency, |r, n, at, base| r.number(n, at, 1..=256)),
+    setting!("crawl.connect_timeout", crawl.connect_timeout, |r, n, at, base| positive(r, n, at)),
+    setting!("crawl.list_timeout", crawl.list_timeout, |r, n, at, base| positive(r, n, at)),
+    setting!("call.timeout", call.timeout, |r, n, at, base| positive(r, n, at)),
+    setting!("search.pinned", search.pinned, |r, n, at, base| tool_ids(r, n, at)),
+    setting!("search.store_queries", search.store_queries, |r, n, at, base| r.flag(n, at)),
+    setting!("search.keep", search.keep, |r, n, at, base| r.number(n, at, 1..=10_000_000)),
+];
+
+/// Tables that are not made of settings.
+const OTHER_TABLES: [&str; 2] = ["upstreams", "policy"];
+
+/// The environment variable of a setting: `TOOLSCOUT_SERVER_BIND`. `data_dir` is `TOOLSCOUT_DATA`.
+fn variable_of(key: &str) -> String {
+    match key {
+        "data_dir" => "TOOLSCOUT_DATA".to_owned(),
+        key => format!("TOOLSCOUT_{}", key.replace('.', "_").to_ascii_uppercase()),
+    }
+}
+
+/// Applies a file over what is there.
+pub(crate) fn apply_file(settings: &mut Settings, reader: &mut Reader<'_>, root: &Node, base: &Base<'_>) {
+    let sections = || SETTINGS.iter().filter_map(|setting| setting.key.split_once('.').map(|(section, _)| section));
+    for (name, node) in root.entries() {
+        let is_section = sections().any(|section| section == name);
+        if let Some(setting) = SETTINGS.iter().find(|setting| setting.key == name) {
+            (setting.read)(settings, reader, node, setting.key, base);
+        } else if OTHER_TABLES.contains(&name.as_str()) || is_section {
+            if !matches!(node.data, Data::Table(_)) {
+                reader.wrong(
+                    node.line,
+                    name,
+                    format!("must be a table, not {}", node.kind()),
+                    format!("write [{name}]"),
+                );
+            } else if is_section {
+                apply_section(settings, reader, name, node, base);
+            }
+        } else {
+            let mut known: Vec<&str> = sections().chain(OTHER_TABLES).collect();
+            known.extend(SETTINGS.iter().map(|setting| setting.key).filter(|key| !key.contains('.')));
+            known.sort_unstable();
+            known.dedup();
+            reader.wrong(node.line, name, "is not a known key", suggest(name, known));
+        }
+    }
+    if let Some(policy) = root.get("policy").filter(|node| matches!(node.data, Data::Table(_))) {
+        settings.policy = read_policy(reader, policy);
+    }
+}
+
+fn apply_section(settings: &mut Settings, reader: &mut Reader<'_>, section: &str, table: &Node, base: &Base<'_>) {
+    for (name, node) in table.entries() {
+        let key = format!("{section}.{name}");
+        match SETTINGS.iter().find(|setting| setting.key == key) {
+            Some(setting) => (setting.read)(settings, reader, node, setting.key, base),
+            None => {
+                let siblings =
+                    SETTINGS.iter().filter_map(|setting| setting.key.strip_prefix(section)?.strip_prefix('.'));
+                reader.wrong(node.line, &key, "is not a known key", suggest(name, siblings));
+            }
+        }
+    }
+}
+
+/// Applies `TOOLSCOUT_…` variables over what is there. Returns those that name no setting: they may be a user's own, for
+/// `${…}`, and are only worth a warning.
+pub(crate) fn apply_env(settings: &mut Settings, reader: &mut Reader<'_>, base: &Base<'_>) -> Vec<String> {
+    const ELSEWHERE: [&str; 3] = ["TOOLSCOUT_CONFIG", "TOOLSCOUT_LOG_FORMAT", "TOOLSCOUT_URL"];
+    let mut unknown = Vec::new();
+    for (name, value) in base.outside.env.range("TOOLSCOUT_".to_owned()..) {
+        if !name.starts_with("TOOLSCOUT_") {
+            break;
+        }
+        match SETTINGS.iter().find(|setting| variable_of(setting.key) == *name) {
+            Some(setting) => (setting.read)(settings, reader, &Node::text(value), name, base),
+            None if ELSEWHERE.contains(&name.as_str()) => {}
+            None => unknown.push(name.clone()),
+        }
+    }
+    unknown
+}
+
+/// Applies one flag's value, given as text.
+pub(crate) fn apply_flag(settings: &mut Settings, reader: &mut Reader<'_>, key: &str, value: &str, base: &Base<'_>) {
+    let setting = SETTINGS.iter().find(|setting| setting.key == key);
+    debug_assert!(setting.is_some(), "a flag for the setting {key}, which does not exist");
+    if let Some(setting) = setting {
+        (setting.read)(settings, reader, &Node::text(value), key, base);
+    }
+}
+
+fn address(reader: &mut Reader<'_>, node: &Node, key: &str) -> Option<SocketAddr> {
+    let text = reader.text(node, key)?;
+    let text = text.strip_prefix("localhost:").map_or(text.clone(), |port| format!("127.0.0.1:{port}"));
+    let address = text.parse().ok();
+    if address.is_none() {
+        reader.wrong(node.line, key, "is not an address with a port", "write 127.0.0.1:7411");
+    }
+    address
+}
+
+fn secret(reader: &mut Reader<'_>, node: &Node, key: &str, base: &Base<'_>) -> Option<Secret> {
+    let text = reader.text(node, key)?;
+    // A value from the environment is the secret itself.
+    if node.line.is_none() {
+        return Some(Secret::new(text));
+    }
+    let scope = Scope { workspace: base.folder.to_owned(), dollar: Dollar::Braced };
+    match expand(&text, &scope, base.outside) {
+        Ok(text) if text.is_empty() => {
+            reader.wrong(node.line, key, "is empty", "leave it out to allow everyone at this machine");
+            None
+        }
+        Ok(text) => Some(Secret::new(text)),
+        Err(error) => {
+            reader.wrong(node.line, key, error.to_string(), error.hint());
+            None
+        }
+    }
+}
+
+fn model(reader: &mut Reader<'_>, node: &Node, key: &str, base: &Base<'_>) -> Option<ModelChoice> {
+    let text = reader.text(node, key)?;
+    match text.as_str() {
+        "builtin" => Some(ModelChoice::Builtin),
+        "off" => Some(ModelChoice::Off),
+        path if path.contains(['/', '\\', '.']) => Some(ModelChoice::Dir(base.outside.path(path, base.folder))),
+        _ => {
+            reader.wrong(node.line, key, "is not a model", "write builtin, off, or the path of a model's folder");
+            None
+        }
+    }
+}
+
+fn dense(reader: &mut Reader<'_>, node: &Node, key: &str) -> Option<DenseChoice> {
+    let text = reader.text(node, key)?;
+    match text.as_str() {
+        "auto" => Some(DenseChoice::Auto),
+        "exact" => Some(DenseChoice::Exact),
+        "hnsw" => Some(DenseChoice::Hnsw),
+        other => {
+            reader.wrong(node.line, key, "is not a way to search vectors", suggest(other, ["auto", "exact", "hnsw"]));
+            None
+        }
+    }
+}
+
+fn positive(reader: &mut Reader<'_>, node: &Node, key: &str) -> Option<Duration> {
+    let duration = reader.duration(node, key)?;
+    if duration.is_zero() {
+        reader.wrong(node.line, key, "must be longer than nothing", None);
+        return None;
+    }
+    Some(duration)
+}
+
+fn tool_ids(reader: &mut Reader<'_>, node: &Node, key: &str) -> Option<Vec<ToolId>> {
+    let texts = reader.texts(node, key)?;
+    let mut ids = Vec::new();
+    for (i, text) in texts.iter().enumerate() {
+        match text.parse() {
+            Ok(id) => ids.push(id),
+            Err(error) => {
+                let error: toolscout_core::IdError = error;
+                reader.wrong(node.line, &format!("{key}[{i}]"), error.to_string(), None);
+            }
+        }
+    }
+    (ids.len() == texts.len()).then_some(ids)
+}
+
+/// The policy's shape belongs to `policy`. Keys and rules are tried one by one, so that each mistake gets its own line.
+fn read_policy(reader: &mut Reader<'_>, table: &Node) -> Policy {
+    let n_before = reader.mistakes.len();
+    let mut whole = Map::new();
+    for (name, node) in table.entries() {
+        let key = format!("policy.{name}");
+        match &node.data {
+            Data::List(rules) if name == "rules" => {
+                for (i, rule) in rules.iter().enumerate() {
+                    try_policy(reader, name, &Value::Array(vec![to_json(rule)]), rule.line, &format!("{key}[{i}]"));
+                }
+            }
+            _ => try_policy(reader, name, &to_json(node), node.line, &key),
+        }
+        whole.insert(name.clone(), to_json(node));
+    }
+    if reader.mistakes.len() > n_before {
+        return Policy::default();
+    }
+    serde_json::from_value(Value::Object(whole)).unwrap_or_else(|error| {
+        reader.wrong(table.line, "policy", error.to_string(), None);
+        Policy::default()
+    })
+}
+
+fn try_policy(reader: &mut Reader<'_>, name: &str, value: &Value, line: Option<usize>, key: &str) {
+    let alone = Map::from_iter([(name.to_owned(), value.clone())]);
+    if let Err(error) = serde_json::from_value::<Policy>(Value::Object(alone)) {
+        reader.wrong(line, key, error.to_string(), None);
+    }
+}
+
+fn to_json(node: &Node) -> Value {
+    match &node.data {
+        Data::Null => Value::Null,
+        Data::Bool(flag) => Value::Bool(*flag),
+        Data::Number(number) => serde_json::Number::from_f64(*number).map_or(Value::Null, Value::Number),
+        Data::Text(text) => Value::String(text.clone()),
+        Data::List(items) => Value::Array(items.iter().map(to_json).collect()),
+        Data::Table(entries) => {
+            Value::Object(entries.iter().map(|(name, node)| (name.clone(), to_json(node))).collect())
+        }
+    }
+}
+
+/// Every setting's key with its environment variable, for `config keys` and the example file's test.
+pub(crate) fn keys() -> BTreeMap<&'static str, String> {
+    SETTINGS.iter().map(|setting| (setting.key, variable_of(setting.key))).collect()
+}
