@@ -1,1 +1,18 @@
-//! Placeholder.
+//! Is our picture current?
+//!
+//! The [`Crawler`] lists every upstream at the start, again when one says that its tools changed, when its listing has
+//! grown old, and when somebody asks; it brings what it gets into the catalog. One listing per upstream at a time, a
+//! bounded number together, longer and longer waits for one that fails.
+//!
+//! A failure deletes nothing: the upstream is marked stale, `needs_auth` or unreachable, and its tools stay. Never calls a
+//! tool, never ranks. All waiting is on tokio's clock, all chance comes from a seed.
+
+mod crawler;
+mod options;
+mod report;
+mod source;
+
+pub use crawler::{Crawler, CrawlerDeps};
+pub use options::CrawlerOptions;
+pub use report::{CrawlEvent, CrawlReport, Crawled, Outcome, ProgressFn, Reason};
+pub use source::Source;
