@@ -1,0 +1,179 @@
+//! Why a selection came out so: what each stage saw and did, written down as it was decided.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use toolscout_core::{Generation, Score, SideEffect, ToolId, UpstreamId};
+use toolscout_index::{DenseKind, IndexProgress, TermMatch};
+
+use crate::options::Fusion;
+
+/// Everything that decided one selection. Bounded: see [`MAX_CANDIDATES`]. Holds no word of the query but its terms.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// The generation it speaks of.
+    pub generation: Generation,
+    /// What the index could answer with.
+    pub index: IndexProgress,
+    /// Who was let in.
+    pub access: AccessStage,
+    /// The search by words.
+    pub lexical: LexicalStage,
+    /// The search by meaning.
+    pub dense: DenseStage,
+    /// How the two became one score.
+    pub fusion: FusionStage,
+    /// How sure the answer is.
+    pub confidence: ConfidenceStage,
+    /// How many tools were asked for.
+    pub limit: usize,
+    /// The best candidates, best first.
+    pub candidates: Vec<Candidate>,
+    /// Candidates behind these.
+    pub n_more_candidates: u64,
+}
+
+/// Most candidates written down.
+pub const MAX_CANDIDATES: usize = 100;
+/// Most matched terms written down per candidate; the rest is summed up.
+pub const MAX_TERMS: usize = 24;
+
+/// Filters and policy, before anything is searched.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct AccessStage {
+    /// Tools in the generation.
+    pub n_tools: u64,
+    /// The upstreams the caller restricted the search to; none is all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub upstreams: Vec<UpstreamId>,
+    /// The tags, any of which a tool must have; none is all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// The worst side effect the caller accepts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_side_effect: Option<SideEffect>,
+    /// Tools that pass these filters.
+    pub n_in_filters: u64,
+    /// Of these, tools that policy lets the caller see.
+    pub n_allowed: u64,
+    /// Rule → how many of the filtered tools it denied.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub denied: BTreeMap<String, u64>,
+}
+
+/// The search by words.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct LexicalStage {
+    /// The query's terms, folded and stemmed, with their rarity (idf).
+    pub terms: Vec<(String, f64)>,
+    /// Allowed tools that have any of them.
+    pub n_matched: u64,
+    /// Candidates taken from this side.
+    pub n_candidates: u64,
+}
+
+/// The search by meaning.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct DenseStage {
+    /// Who found the nearest: nobody when there was no query vector or no vectors.
+    pub by: Option<DenseKind>,
+    /// Candidates taken from this side.
+    pub n_candidates: u64,
+}
+
+/// How scores of both sides became one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FusionStage {
+    /// The method with its weights.
+    pub method: Fusion,
+    /// Candidates of both sides together, each counted once.
+    pub n_candidates: u64,
+    /// The best word score among them, which counts as 1.
+    pub lexical_high: f64,
+    /// The cosine that counts as 0.
+    pub cosine_low: f64,
+    /// The cosine that counts as 1.
+    pub cosine_high: f64,
+    /// What fused scores were multiplied with, so that the best candidate's score is the confidence.
+    pub scale: f64,
+}
+
+/// How sure the answer is that its best tool is right.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ConfidenceStage {
+    /// The highest cosine of any allowed tool, if there are vectors.
+    pub best_cosine: Option<f64>,
+    /// The largest share of the query's weight (idf) that one of the best candidates has in its words, 0 to 1.
+    pub best_coverage: f64,
+    /// The result, 0 to 1.
+    pub confidence: f64,
+    /// Below this the answer is "nothing fits".
+    pub threshold: f64,
+}
+
+/// One tool that came into question.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// Its place in the fused order, from 1.
+    pub rank: u32,
+    /// Which tool.
+    pub id: ToolId,
+    /// The score shown: the sum of `parts`.
+    pub score: Score,
+    /// What made the score.
+    pub parts: Vec<Part>,
+    /// Its place and score by words. No place: not among that side's candidates, scored all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lexical: Option<Side>,
+    /// Its place and cosine by meaning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dense: Option<Side>,
+    /// Which words matched where; adds up, with `terms_rest`, to the word score. Only for the first candidates.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub terms: Vec<TermMatch>,
+    /// What further terms added.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub terms_rest: f64,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
+}
+
+/// One addend of a score.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Part {
+    /// `meaning` or `words`.
+    pub name: String,
+    /// How much.
+    pub value: f64,
+}
+
+/// What one side of the search says of a candidate.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Side {
+    /// Its place among that side's candidates, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rank: Option<u32>,
+    /// BM25F score, or cosine.
+    pub score: f64,
+}
+
+/// What became of a candidate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "fate", rename_all = "snake_case")]
+pub enum Fate {
+    /// It is in the answer.
+    Selected,
+    /// The same tool of another upstream stands for it.
+    SameAs {
+        /// Which one.
+        id: ToolId,
+    },
+    /// Enough better ones were there.
+    BelowLimit,
+    /// Nothing was near enough, it neither.
+    NothingFits,
+}
