@@ -1,0 +1,133 @@
+//! A report as text for people: one row per arm and slice.
+
+use std::fmt::Write as _;
+
+use crate::report::{MetricReport, Report, SliceReport};
+
+const COLUMNS: &[&str] = &[
+    "recall@1",
+    "recall@5",
+    "recall@10",
+    "hit@1",
+    "complete@10",
+    "mrr",
+    "ndcg@10",
+    "no_match_recall",
+    "false_refusal",
+];
+
+/// Headings for [`COLUMNS`] that keep the row on a screen.
+fn heading(metric: &str) -> &str {
+    match metric {
+        "no_match_recall" => "refused",
+        "false_refusal" => "wrongly",
+        "complete@10" => "compl@10",
+        other => other,
+    }
+}
+
+/// The table, and below it what a reader has to know to read it.
+pub fn table(report: &Report) -> String {
+    let has = |metric: &&str| report.arms.iter().flat_map(|a| &a.slices).any(|s| s.metrics.contains_key(*metric));
+    let columns: Vec<&str> = COLUMNS.iter().copied().filter(has).collect();
+    let mut head: Vec<String> = ["arm", "slice", "n"].map(str::to_owned).to_vec();
+    head.extend(columns.iter().map(|metric| heading(metric).to_owned()));
+    head.extend(["tokens", "p50 ms", "p95 ms"].map(str::to_owned));
+    let mut rows = vec![head];
+    for arm in &report.arms {
+        for slice in &arm.slices {
+            let mut row = vec![arm.arm.clone(), slice.slice.clone(), slice.n.to_string()];
+            row.extend(columns.iter().map(|metric| cell(slice, metric)));
+            row.push(slice.metrics.get("answer_tokens").map_or_else(String::new, |m| format!("{:.0}", m.value)));
+            let latency = arm.latency_ms.filter(|_| slice.slice == crate::score::ALL);
+            row.push(latency.map_or_else(String::new, |l| format!("{:.1}", l.p50)));
+            row.push(latency.map_or_else(String::new, |l| format!("{:.1}", l.p95)));
+            rows.push(row);
+        }
+    }
+    let mut text = aligned(&rows);
+    let about = &report.about;
+    let _ = writeln!(
+        text,
+        "set {}: {} tools, {} queries, {} asked for; ± is half the 95 % interval (bootstrap, seed {})",
+        report.set, about.n_tools, about.n_queries, report.k, about.seed
+    );
+    if columns.contains(&"no_match_recall") || columns.contains(&"false_refusal") {
+        text.push_str("refused: of the queries that nothing fits; wrongly: of those that something fits\n");
+    }
+    let _ = writeln!(text, "tokens of an answer; listing every tool would take {}", about.listing_tokens);
+    match &about.model {
+        Some(model) => _ = writeln!(text, "model {model}"),
+        None => text.push_str("no embedding model: hybrid is full-text search alone\n"),
+    }
+    let embedding = report.arms.iter().filter_map(|a| a.latency_ms).map(|l| l.embedding_p50).fold(0.0, f64::max);
+    if embedding > 0.0 {
+        let _ = writeln!(text, "p50 and p95 hold the query's embedding, by itself {embedding:.1} ms at p50");
+    }
+    if !about.unknown_relevant.is_empty() {
+        let n_ids: usize = about.unknown_relevant.iter().map(|u| u.ids.len()).sum();
+        let n_queries = about.unknown_relevant.len();
+        let first = &about.unknown_relevant[0];
+        let _ = writeln!(
+            text,
+            "warning: {n_queries} queries name {n_ids} relevant tools that the catalog does not hold (`{}` in `{}`); they count as not found",
+            toolscout_core::text::preview(&first.ids[0]),
+            toolscout_core::text::preview(&first.query),
+        );
+    }
+    for note in about.notes.iter().take(5) {
+        let _ = writeln!(text, "note: {note}");
+    }
+    if about.notes.len() > 5 {
+        let _ = writeln!(text, "note: and {} more in the JSON", about.notes.len() - 5);
+    }
+    text
+}
+
+fn cell(slice: &SliceReport, metric: &str) -> String {
+    let show = |m: &MetricReport| format!("{:.3} ±{}", m.value, short((m.high - m.low) / 2.0));
+    slice.metrics.get(metric).map_or_else(|| "-".to_owned(), show)
+}
+
+/// `.042` for 0.042.
+fn short(value: f64) -> String {
+    format!("{value:.3}").trim_start_matches('0').to_owned()
+}
+
+/// Columns side by side, the first two to the left, the rest to the right, under a rule.
+pub(crate) fn aligned(rows: &[Vec<String>]) -> String {
+    let n_columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let cell = |row: &[String], i: usize| row.get(i).cloned().unwrap_or_default();
+    let widths: Vec<usize> =
+        (0..n_columns).map(|i| rows.iter().map(|row| cell(row, i).chars().count()).max().unwrap_or(0)).collect();
+    let mut text = String::new();
+    for (n, row) in rows.iter().enumerate() {
+        let mut line = String::new();
+        for (i, width) in widths.iter().enumerate() {
+            let cell = cell(row, i);
+            let gap = " ".repeat(width - cell.chars().count());
+            let pair = if i < 2 { format!("{cell}{gap}  ") } else { format!("{gap}{cell}  ") };
+            line.push_str(&pair);
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+        if n == 0 {
+            let rule: usize = widths.iter().sum::<usize>() + 2 * n_columns.saturating_sub(1);
+            text.push_str(&"─".repeat(rule));
+            text.push('\n');
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_whatever_the_script() {
+        let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+        let text = aligned(&[row(["arm", "slice", "n"]), row(["hybrid", "größe", "10"]), row(["a", "b", "1"])]);
+        assert_eq!(text, "arm     slice   n\n─────────────────\nhybrid  größe  10\na       b       1\n");
+    }
+}
