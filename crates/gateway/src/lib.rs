@@ -1,1 +1,25 @@
-//! Placeholder.
+//! How does an agent ask and call?
+//!
+//! [`ops`] holds what can be asked, whatever the way: search, details, call, explain, select for a model. Three faces stand on
+//! it: MCP over HTTP and over stdio (both eras) and `/v1` for sidecars and operators. Requests are
+//! untrusted and written by models: [`lenient`] reads them, [`validate`] checks arguments against the tool's own schema, and
+//! [`error`] holds the one table that says how a failure looks outside.
+//!
+//! Never ranks, and never calls what policy did not grant a moment ago: [`Forward`] takes the grant itself. No argument and no
+//! result is ever logged. Start at [`Services`], then [`ops`], then [`serve_http`].
+
+pub mod error;
+pub mod lenient;
+pub mod metatools;
+pub mod ops;
+pub mod seal;
+pub mod selections;
+pub mod serve;
+pub mod services;
+pub mod validate;
+pub mod wire;
+
+pub use error::OpError;
+pub use selections::{SelectionLog, SelectionOptions};
+pub use serve::{HttpOptions, ServeError, Served, serve_http, serve_stdio};
+pub use services::{Exposure, Forward, GatewayOptions, NoRecrawl, Parts, Recrawl, Services};

@@ -2,4 +2,5 @@
 //!
 //! Doubles that behave like the real thing without its weight. For tests only: never a normal dependency.
 
+pub mod e2e;
 pub mod embed;

@@ -22,13 +22,21 @@
 //! ```
 
 pub mod call;
+mod connection;
 pub mod error;
+mod handshake;
+mod http;
 pub mod listing;
 pub mod pool;
+mod redact;
 pub mod spec;
+mod sse;
+mod stdio;
+mod tap;
 
 pub use call::{CallContext, CallReply, CallRequest, Progress};
 pub use error::{Challenge, Error, Sent, Step};
+pub use http::{ReadError, read_capped};
 pub use listing::{Era, ServerFacts, Skipped, ToolListing};
 pub use pool::{Backoff, CheckReport, CheckStatus, EraCache, Pool, PoolOptions, UpstreamEvent};
 pub use spec::{Caps, HttpKind, Timeouts, ToolFilter, Transport, UpstreamSpec};

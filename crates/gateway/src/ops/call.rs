@@ -1,0 +1,397 @@
+//! One call: policy again, arguments checked, forwarded, judged.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use toolscout_core::text::preview;
+use toolscout_core::{CallFault, Caller, Generation, Outcome, SelectionId, ToolCard};
+use toolscout_policy::{Decision, Granted, Moment, decide};
+use toolscout_upstream::{CallContext, CallReply, Progress};
+use tracing::{Instrument as _, info, info_span};
+
+use super::resolve::{resolve, subject};
+use super::search::input_schema;
+use crate::error::OpError;
+use crate::services::Services;
+use crate::validate::{Checked, Compiled};
+use crate::wire::{CallRequest, CallResponse};
+
+/// How a call is made, beside what is called.
+#[derive(Default)]
+pub struct Conditions {
+    /// Ends the call; the upstream is told.
+    pub cancel: CancellationToken,
+    /// Where progress goes.
+    pub progress: Option<mpsc::Sender<Progress>>,
+    /// The caller's `_meta`, for the upstream.
+    pub meta: Option<Map<String, Value>>,
+    /// What the client says it can do, when it speaks an era in which `input_required` reaches it.
+    pub client_capabilities: Option<Map<String, Value>>,
+    /// Answers to an earlier `input_required`.
+    pub input_responses: Option<Value>,
+    /// The state that came with it, in our envelope.
+    pub request_state: Option<String>,
+}
+
+/// Calls a tool.
+pub async fn call(
+    services: &Services,
+    caller: &Caller,
+    request: CallRequest,
+    conditions: Conditions,
+) -> Result<CallResponse, OpError> {
+    let _in_flight = services.drain.enter()?;
+    let parts = &services.parts;
+    let view = parts.catalog.view();
+    let card = resolve(&view, &parts.policy, caller, &request.id).map_err(OpError::UnknownTool)?;
+    let span = info_span!("call", tool = %card.id, client = %preview(&caller.client));
+    let selection = request.selection_id.as_deref().and_then(SelectionId::parse);
+    let judge = Judge { services, card, generation: view.generation, selection, started: Instant::now() };
+    let answer = permitted_call(&judge, caller, request, conditions).instrument(span).await;
+    if let Err(error) = &answer
+        && let Some(fault) = error.call_fault()
+    {
+        judge.record(fault, 0, false);
+    }
+    answer
+}
+
+async fn permitted_call(
+    judge: &Judge<'_>,
+    caller: &Caller,
+    request: CallRequest,
+    conditions: Conditions,
+) -> Result<CallResponse, OpError> {
+    let (services, card) = (judge.services, judge.card);
+    let grant = match decide(&services.parts.policy, caller, &subject(card), Moment::Call) {
+        Decision::Granted(grant) => grant,
+        Decision::Denied(denial) => return Err(OpError::Denied { tool: card.id.clone(), rule: denial.rule }),
+    };
+    let wants_confirmation = services.parts.options.confirm_from.is_some_and(|from| card.side_effect >= from);
+    if wants_confirmation && !request.confirm {
+        return Err(OpError::NeedsConfirmation { tool: card.id.clone(), side_effect: card.side_effect });
+    }
+    let mut notes = Vec::new();
+    let arguments = checked_arguments(services, card, request.arguments, &mut notes).await?;
+    let reply = forward(services, caller, grant, arguments, conditions).await?;
+    let result = object_of(card, reply)?;
+    respond(judge, caller, result, notes)
+}
+
+/// The arguments, if they fit the tool's schema or nobody can tell.
+async fn checked_arguments(
+    services: &Services,
+    card: &ToolCard,
+    mut arguments: Map<String, Value>,
+    notes: &mut Vec<String>,
+) -> Result<Map<String, Value>, OpError> {
+    let compiled = compiled(services, card).await?;
+    let mut checked = compiled.check(&arguments);
+    if let Checked::Faults(_) = checked {
+        let dropped = drop_optional_nulls(&compiled, &mut arguments);
+        if !dropped.is_empty() {
+            notes.push(format!("left out because null does not fit: {}", dropped.join(", ")));
+            checked = compiled.check(&arguments);
+        }
+    }
+    match checked {
+        Checked::Fits => Ok(arguments),
+        Checked::Unchecked(reason) => {
+            notes.push(format!("the arguments were not checked: {reason}"));
+            Ok(arguments)
+        }
+        Checked::Faults(faults) => {
+            Err(OpError::Arguments { tool: card.id.clone(), signature: card.signature(), faults })
+        }
+    }
+}
+
+/// Models write `null` for "nothing to say". Where the schema wants no null and does not require the property, leaving it out
+/// says the same.
+fn drop_optional_nulls(compiled: &Compiled, arguments: &mut Map<String, Value>) -> Vec<String> {
+    let required: Vec<&str> = compiled
+        .schema()
+        .get("required")
+        .and_then(Value::as_array)
+        .map(|names| names.iter().filter_map(Value::as_str).collect())
+        .unwrap_or_default();
+    let nulls: Vec<String> = arguments
+        .iter()
+        .filter(|(name, value)| value.is_null() && !required.contains(&name.as_str()))
+        .map(|(name, _)| name.clone())
+        .collect();
+    for name in &nulls {
+        arguments.remove(name);
+    }
+    nulls.iter().map(|name| preview(name)).collect()
+}
+
+async fn compiled(services: &Services, card: &ToolCard) -> Result<Arc<Compiled>, OpError> {
+    if let Some(compiled) = services.validators.cached(card.definition) {
+        return Ok(compiled);
+    }
+    let (catalog, id) = (Arc::clone(&services.parts.catalog), card.id.clone());
+    let compile = services.compute(move || catalog.raw(&id).map(|raw| Compiled::new(input_schema(raw))));
+    let compiled = Arc::new(compile.await?.map_err(OpError::internal)?);
+    services.validators.keep(card.definition, Arc::clone(&compiled));
+    Ok(compiled)
+}
+
+async fn forward(
+    services: &Services,
+    caller: &Caller,
+    grant: Granted<toolscout_core::ToolId>,
+    arguments: Map<String, Value>,
+    conditions: Conditions,
+) -> Result<CallReply, OpError> {
+    let tool = grant.get().clone();
+    let request_state = match &conditions.request_state {
+        None => None,
+        Some(sealed) => {
+            let opened = services.sealer.open(&tool, &caller.tenant, sealed, services.now());
+            opened.map_err(|source| OpError::State { tool: tool.clone(), source })?
+        }
+    };
+    let request = toolscout_upstream::CallRequest {
+        name: tool.name.as_str().to_owned(),
+        arguments,
+        meta: conditions.meta,
+        input_responses: conditions.input_responses,
+        request_state,
+    };
+    let context = CallContext {
+        deadline: services.parts.options.call_deadline,
+        cancel: conditions.cancel,
+        progress: conditions.progress,
+        client_capabilities: conditions.client_capabilities,
+    };
+    let reply = services.parts.forward.forward(grant, request, context);
+    reply.await.map_err(|source| OpError::Upstream { tool, source })
+}
+
+fn object_of(card: &ToolCard, reply: CallReply) -> Result<Map<String, Value>, OpError> {
+    match reply.result.into_raw() {
+        Value::Object(result) => Ok(result),
+        other => Err(OpError::Upstream {
+            tool: card.id.clone(),
+            source: toolscout_upstream::Error::Protocol {
+                upstream: card.id.upstream.clone(),
+                what: format!("a result that is {}", crate::lenient::kind(&other)),
+            },
+        }),
+    }
+}
+
+fn respond(
+    judge: &Judge<'_>,
+    caller: &Caller,
+    mut result: Map<String, Value>,
+    mut notes: Vec<String>,
+) -> Result<CallResponse, OpError> {
+    let (services, card) = (judge.services, judge.card);
+    let result_type = result.get("resultType").and_then(Value::as_str).unwrap_or("complete").to_owned();
+    let is_error = result.get("isError").and_then(Value::as_bool).unwrap_or(false);
+    let n_bytes = json_len(&result);
+    if result_type == "input_required" {
+        // The call is neither done nor failed: nothing to judge yet.
+        let state = result.get("requestState").and_then(Value::as_str).map(str::to_owned);
+        let sealed = services.sealer.seal(&card.id, &caller.tenant, state, services.now());
+        result.insert("requestState".to_owned(), Value::from(sealed));
+    } else {
+        let fault = if is_error { blame(&result) } else { CallFault::None };
+        judge.record(fault, n_bytes as u64, is_empty(&result));
+        let max = services.parts.options.max_result_bytes;
+        if n_bytes > max {
+            cut(&mut result, n_bytes, max);
+            notes.push(format!("the result had {n_bytes} bytes and was cut to about {max}"));
+        }
+    }
+    let latency_ms = judge.latency_ms();
+    info!(latency_ms, n_bytes, is_error, result_type, "call answered");
+    Ok(CallResponse { id: card.id.to_string(), is_error, result, latency_ms, notes })
+}
+
+/// What is needed to say afterwards how a call went.
+struct Judge<'a> {
+    services: &'a Services,
+    card: &'a ToolCard,
+    generation: Generation,
+    selection: Option<SelectionId>,
+    started: Instant,
+}
+
+impl Judge<'_> {
+    fn latency_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn record(&self, fault: CallFault, result_bytes: u64, empty: bool) {
+        self.services.parts.quality.record(Outcome {
+            tool: self.card.id.clone(),
+            generation: self.generation,
+            selection: self.selection.clone(),
+            fault,
+            latency_ms: self.latency_ms(),
+            result_bytes,
+            empty,
+            at: self.services.now(),
+        });
+    }
+}
+
+/// Who is to blame for a result with `isError`. The protocol does not say; the text often does.
+///
+/// A guess with a bias: what sounds like a mistake of the caller's (a missing file, a bad value) does not count against
+/// the tool, everything else does.
+fn blame(result: &Map<String, Value>) -> CallFault {
+    const LATER: &[&str] = &["rate limit", "too many requests", "429", "quota"];
+    const CALLERS: &[&str] = &[
+        "invalid",
+        "required",
+        "missing",
+        "not found",
+        "no such",
+        "does not exist",
+        "doesn't exist",
+        "must be",
+        "expected",
+        "validation",
+        "not allowed",
+        "denied",
+        "unknown",
+        "already exists",
+        "out of range",
+        "404",
+        "400",
+    ];
+    let text = first_text(result).to_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    if says(LATER) {
+        CallFault::Throttled
+    } else if says(CALLERS) {
+        CallFault::InvalidArguments
+    } else {
+        CallFault::UpstreamError
+    }
+}
+
+fn first_text(result: &Map<String, Value>) -> Cow<'_, str> {
+    let blocks = result.get("content").and_then(Value::as_array);
+    let text = blocks.and_then(|blocks| blocks.iter().find_map(|block| block.get("text").and_then(Value::as_str)));
+    // The beginning tells; a whole page is not searched for words.
+    text.map(|text| text.chars().take(500).collect::<String>().into()).unwrap_or_default()
+}
+
+fn is_empty(result: &Map<String, Value>) -> bool {
+    let no_content = result.get("content").and_then(Value::as_array).is_none_or(Vec::is_empty);
+    no_content && result.get("structuredContent").is_none_or(Value::is_null)
+}
+
+/// The length of the JSON without writing it down.
+fn json_len(result: &Map<String, Value>) -> usize {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    // Counting cannot fail, and a map of JSON values can always be written.
+    let _ = serde_json::to_writer(&mut count, result);
+    count.0
+}
+
+/// Makes a result that is too long short enough: whole blocks as long as they fit, the first text that does not fit cut, the
+/// rest named. The call itself went well, so it stays a success: an error would make a model call again.
+fn cut(result: &mut Map<String, Value>, n_bytes: usize, max: usize) {
+    let blocks = match result.remove("content") {
+        Some(Value::Array(blocks)) => blocks,
+        _ => Vec::new(),
+    };
+    let had_structure = result.remove("structuredContent").is_some();
+    let mut kept = Vec::new();
+    let mut room = max;
+    let mut n_left_out = 0;
+    for block in blocks {
+        let size = block.to_string().len();
+        if size <= room {
+            room -= size;
+            kept.push(block);
+            continue;
+        }
+        match block.get("text").and_then(Value::as_str) {
+            Some(text) if room > 200 => {
+                let mut end = (room - 100).min(text.len());
+                while !text.is_char_boundary(end) {
+                    end -= 1;
+                }
+                kept.push(json!({"type": "text", "text": format!("{}…", &text[..end])}));
+                room = 0;
+            }
+            _ => n_left_out += 1,
+        }
+    }
+    let mut note = format!("[cut by the gateway: the result had {n_bytes} bytes, more than {max}");
+    if n_left_out > 0 {
+        note.push_str(&format!("; {n_left_out} content blocks left out"));
+    }
+    if had_structure {
+        note.push_str("; structured content left out");
+    }
+    note.push_str(". Ask for less, or for a page at a time]");
+    kept.push(json!({"type": "text", "text": note}));
+    result.insert("content".to_owned(), Value::Array(kept));
+    let meta = result.entry("_meta").or_insert_with(|| json!({}));
+    if let Value::Object(meta) = meta {
+        meta.insert("dev.toolscout/cut".to_owned(), json!({"bytes": n_bytes, "limit": max}));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(value: Value) -> Map<String, Value> {
+        value.as_object().unwrap().clone()
+    }
+
+    #[track_caller]
+    fn check_blame(text: &str, expect: CallFault) {
+        assert_eq!(blame(&object(json!({"isError": true, "content": [{"type": "text", "text": text}]}))), expect);
+    }
+
+    #[test]
+    fn mistakes_of_the_caller_do_not_count_against_the_tool() {
+        check_blame("ENOENT: no such file or directory", CallFault::InvalidArguments);
+        check_blame("Invalid repository name", CallFault::InvalidArguments);
+        check_blame("API rate limit exceeded", CallFault::Throttled);
+        check_blame("Internal server error", CallFault::UpstreamError);
+        check_blame("", CallFault::UpstreamError);
+    }
+
+    #[test]
+    fn a_long_result_is_cut_and_stays_a_success() {
+        let long = "ü".repeat(5_000);
+        let mut result = object(json!({
+            "content": [{"type": "text", "text": "short"}, {"type": "text", "text": long}, {"type": "image", "data": long, "mimeType": "image/png"}],
+            "structuredContent": {"a": long}, "_meta": {"own": 1},
+        }));
+        let n_bytes = json_len(&result);
+        assert_eq!(n_bytes, Value::Object(result.clone()).to_string().len());
+        cut(&mut result, n_bytes, 2_000);
+        assert!(json_len(&result) < 2_600, "{}", json_len(&result));
+        assert!(result.get("isError").is_none() && result.get("structuredContent").is_none());
+        assert_eq!(result["content"][0]["text"], "short");
+        assert_eq!(result["_meta"]["own"], 1);
+        let note = result["content"].as_array().unwrap().last().unwrap()["text"].as_str().unwrap();
+        assert!(note.contains("1 content blocks left out; structured content left out"), "{note}");
+    }
+}

@@ -1,0 +1,156 @@
+//! What operators ask: tools, upstreams, selections, quality, readiness.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use toolscout_core::{Caller, UpstreamId};
+use utoipa::IntoParams;
+
+use super::details::{details, upstream_state};
+use super::resolve::visible;
+use super::search::{rounded, summary, unknown_upstream};
+use crate::error::OpError;
+use crate::lenient::Mistake;
+use crate::services::Services;
+use crate::wire::{
+    DetailsRequest, QualityList, QualityRow, Readiness, RecrawlResponse, SelectionList, SelectionRow, ToolDetails,
+    ToolPage, ToolRow, UpstreamList, UpstreamStatus,
+};
+
+/// Most rows of one page.
+const MAX_PAGE: usize = 500;
+
+/// Which tools to list.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ToolsQuery {
+    /// Only tools of this upstream.
+    pub upstream: Option<String>,
+    /// Only tools whose id comes after this one: `next` of the page before.
+    pub after: Option<String>,
+    /// At most this many, 1 to 500; 100 when absent.
+    pub limit: Option<usize>,
+}
+
+/// One page of the tools that the caller may see, by id.
+pub fn tools(services: &Services, caller: &Caller, query: &ToolsQuery) -> Result<ToolPage, OpError> {
+    let parts = &services.parts;
+    let view = parts.catalog.view();
+    let quality = parts.quality.view();
+    let upstream = match &query.upstream {
+        None => None,
+        Some(asked) => Some(known_upstream(services, asked)?),
+    };
+    let of_upstream = |card: &&Arc<toolscout_core::ToolCard>| {
+        upstream.as_ref().is_none_or(|id| card.id.upstream == *id) && visible(&parts.policy, caller, card)
+    };
+    let total = view.tools.iter().filter(of_upstream).count();
+    let after: Option<toolscout_core::ToolId> = match &query.after {
+        None => None,
+        Some(text) => Some(text.parse().map_err(|error: toolscout_core::IdError| OpError::BadRequest {
+            mistakes: vec![Mistake { field: "after".to_owned(), message: error.to_string() }],
+        })?),
+    };
+    let limit = query.limit.unwrap_or(100).clamp(1, MAX_PAGE);
+    let mut cards =
+        view.tools.iter().filter(of_upstream).filter(|card| after.as_ref().is_none_or(|after| card.id > *after));
+    let tools: Vec<ToolRow> = cards
+        .by_ref()
+        .take(limit)
+        .map(|card| ToolRow {
+            id: card.id.to_string(),
+            title: card.title.clone(),
+            summary: summary(&card.purpose),
+            side_effect: card.side_effect.as_str().to_owned(),
+            quality: rounded(quality.score(&card.id)),
+            upstream_state: upstream_state(&view, card).to_owned(),
+        })
+        .collect();
+    let more = cards.next().is_some();
+    let next = tools.last().filter(|_| more).map(|row| row.id.clone());
+    Ok(ToolPage { generation: view.generation.0, total, tools, next })
+}
+
+/// Everything about one tool.
+pub async fn tool(services: &Services, caller: &Caller, id: &str) -> Result<ToolDetails, OpError> {
+    let mut answer = details(services, caller, DetailsRequest { ids: vec![id.to_owned()] }).await?;
+    match (answer.tools.pop(), answer.unknown.pop()) {
+        (Some(tool), _) => Ok(tool),
+        (None, Some(unknown)) => Err(OpError::UnknownTool(unknown)),
+        (None, None) => unreachable!("one id asked gives one tool or one unknown"),
+    }
+}
+
+/// The caller's newest selections.
+pub async fn selections(services: &Services, caller: &Caller, limit: Option<usize>) -> Result<SelectionList, OpError> {
+    let (log, tenant) = (Arc::clone(&services.parts.selections), caller.tenant.clone());
+    let limit = limit.unwrap_or(50).clamp(1, MAX_PAGE);
+    let newest = services.compute(move || log.newest(&tenant, limit)).await?.map_err(OpError::internal)?;
+    let row = |kept: &Arc<crate::selections::Kept>| SelectionRow {
+        selection_id: kept.id.as_str().to_owned(),
+        at: kept.at.rfc3339(),
+        generation: kept.generation.0,
+        confidence: rounded(kept.confidence),
+        tools: kept.tools.iter().map(|(id, _)| id.to_string()).collect(),
+    };
+    Ok(SelectionList { selections: newest.iter().map(row).collect() })
+}
+
+/// How the calls of every tool went that was ever called and that the caller may see, worst first.
+pub fn quality(services: &Services, caller: &Caller) -> QualityList {
+    let parts = &services.parts;
+    let (view, quality) = (parts.catalog.view(), parts.quality.view());
+    let may_see = |id| view.get(id).is_some_and(|card| visible(&parts.policy, caller, card));
+    let mut known: Vec<_> = quality.iter().filter(|(id, _)| may_see(id)).collect();
+    known.sort_by(|a, b| a.1.score.total_cmp(&b.1.score).then_with(|| a.0.cmp(b.0)));
+    let row = |(id, quality): (&toolscout_core::ToolId, &toolscout_quality::ToolQuality)| QualityRow {
+        id: id.to_string(),
+        quality: serde_json::to_value(quality).unwrap_or_default(),
+    };
+    QualityList { tools: known.into_iter().map(row).collect(), dropped: parts.quality.dropped() }
+}
+
+/// The state of every upstream.
+pub fn upstreams(services: &Services) -> UpstreamList {
+    let view = services.parts.catalog.view();
+    let rows = view.upstreams.values().map(|row| UpstreamStatus {
+        id: row.id.to_string(),
+        state: row.state.as_str().to_owned(),
+        since: row.since.rfc3339(),
+        reason: row.reason.clone(),
+        n_tools: row.n_tools,
+        server: row.server.name.clone(),
+        protocol_version: row.server.protocol_version.clone(),
+    });
+    UpstreamList { upstreams: rows.collect() }
+}
+
+/// Crawls one upstream now and waits for the end.
+pub async fn recrawl(services: &Services, id: &str) -> Result<RecrawlResponse, OpError> {
+    let id = UpstreamId::new(id).map_err(|_| unknown_upstream(services.parts.catalog.view().upstreams.keys(), id))?;
+    services.parts.recrawl.recrawl(id).await
+}
+
+/// Whether the service can answer, and how well.
+pub fn readiness(services: &Services) -> Readiness {
+    let parts = &services.parts;
+    let (view, snapshot) = (parts.catalog.view(), parts.index.snapshot());
+    let is_ready = |row: &&Arc<toolscout_catalog::UpstreamRow>| row.state != toolscout_catalog::UpstreamState::Ready;
+    Readiness {
+        ready: !services.drain.is_draining(),
+        index_state: if parts.embedder.is_some() { snapshot.state().as_str() } else { "lexical" }.to_owned(),
+        index_reason: snapshot.progress().reason.clone(),
+        catalog_generation: view.generation.0,
+        index_generation: snapshot.generation().0,
+        n_tools: snapshot.view().len(),
+        upstreams_not_ready: view.upstreams.values().filter(is_ready).count(),
+        damage: parts.damage.clone(),
+    }
+}
+
+fn known_upstream(services: &Services, asked: &str) -> Result<UpstreamId, OpError> {
+    let view = services.parts.catalog.view();
+    let id = UpstreamId::new(asked).ok();
+    id.filter(|id| view.upstream(id).is_some() || !view.tools_of(id).is_empty())
+        .ok_or_else(|| unknown_upstream(view.upstreams.keys(), asked))
+}

@@ -1,0 +1,220 @@
+//! Search: words to a selection, kept for explanations.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use toolscout_core::text::{preview, sanitize};
+use toolscout_core::{Caller, ContentHash, SelectionId, SideEffect, UpstreamId};
+use toolscout_index::Snapshot;
+use toolscout_selector::{Query, Selection};
+use tracing::{Instrument as _, info_span, warn};
+
+use crate::error::OpError;
+use crate::lenient::{MAX_LIMIT, Mistake};
+use crate::selections::Kept;
+use crate::services::Services;
+use crate::wire::{Detail, Filters, FoundTool, NoMatch, SearchRequest, SearchResponse, Withheld};
+
+/// Tools per answer when nobody says how many.
+const DEFAULT_LIMIT: usize = 5;
+/// Longest summary, in characters.
+const MAX_SUMMARY: usize = 240;
+
+/// Finds the tools that fit a task.
+pub async fn search(services: &Services, caller: &Caller, request: SearchRequest) -> Result<SearchResponse, OpError> {
+    let span = info_span!("search", client = %preview(&caller.client), n_found = tracing::field::Empty);
+    async {
+        let found = find(services, caller, &request.query, request.limit, &request.filters).await?;
+        tracing::Span::current().record("n_found", found.selection.tools.len());
+        let schemas = match request.detail {
+            Detail::Schema => schemas(services, &found.selection).await?,
+            Detail::Name | Detail::Summary => Vec::new(),
+        };
+        let mut schemas = schemas.into_iter();
+        let tools = found.selection.tools.iter().map(|tool| found_tool(tool, request.detail, schemas.next())).collect();
+        Ok(SearchResponse {
+            selection_id: found.id.as_str().to_owned(),
+            index_state: found.index_state,
+            confidence: rounded(found.selection.confidence),
+            tools,
+            no_match: no_match(&found.selection),
+            withheld: withheld(&found.selection),
+        })
+    }
+    .instrument(span)
+    .await
+}
+
+/// A selection that was made and kept.
+pub(crate) struct Found {
+    /// Its id.
+    pub(crate) id: SelectionId,
+    /// What the selector answered.
+    pub(crate) selection: Selection,
+    /// Which sides answered, in the word for outside.
+    pub(crate) index_state: String,
+}
+
+/// Selects on the current snapshot and keeps the evidence.
+pub(crate) async fn find(
+    services: &Services,
+    caller: &Caller,
+    text: &str,
+    limit: Option<usize>,
+    filters: &Filters,
+) -> Result<Found, OpError> {
+    let parts = &services.parts;
+    let snapshot = parts.index.snapshot();
+    let (upstreams, max_side_effect) = read_filters(&snapshot, filters)?;
+    let vector = query_vector(services, text).await;
+    let query = Query {
+        text: text.to_owned(),
+        vector,
+        limit: limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT),
+        upstreams,
+        tags: filters.tags.clone(),
+        max_side_effect,
+    };
+    let without_meaning = query.vector.is_none();
+    let (quality, policy) = (parts.quality.view(), Arc::clone(&parts.policy));
+    let (options, asking) = (parts.selector.clone(), caller.clone());
+    let selection = services
+        .compute(move || {
+            let _span = info_span!("select").entered();
+            toolscout_selector::select_with(&snapshot, &quality, &policy, &asking, &query, &options)
+        })
+        .await?;
+    let index_state = if without_meaning { "lexical".to_owned() } else { selection.index_state.as_str().to_owned() };
+    let id = SelectionId::from_random(rand::random());
+    keep(services, caller, text, &id, &index_state, &selection);
+    Ok(Found { id, selection, index_state })
+}
+
+/// The query's vector, or `None` where words alone must do: no model, a model that fails, or one that takes too long.
+async fn query_vector(services: &Services, text: &str) -> Option<Arc<[f32]>> {
+    let embedder = services.parts.embedder.clone()?;
+    let text = text.to_owned();
+    let embedded = services.compute(move || embedder.embed_query(&text));
+    let embedded = embedded.instrument(info_span!("embed"));
+    match tokio::time::timeout(services.parts.options.embed_patience, embedded).await {
+        Ok(Ok(Ok(vector))) => Some(vector),
+        Ok(Ok(Err(error))) => {
+            warn!(error = &error as &dyn std::error::Error, "query not embedded, answering from words alone");
+            None
+        }
+        Ok(Err(error)) => {
+            warn!(error = &error as &dyn std::error::Error, "query not embedded, answering from words alone");
+            None
+        }
+        Err(_) => {
+            warn!("query not embedded in time, answering from words alone");
+            None
+        }
+    }
+}
+
+fn read_filters(snapshot: &Snapshot, filters: &Filters) -> Result<(Vec<UpstreamId>, Option<SideEffect>), OpError> {
+    let known = &snapshot.view().upstreams;
+    let mut upstreams = Vec::new();
+    for name in &filters.upstreams {
+        // The server's display name is what a model may have seen; its slug is what people make ids of.
+        let id = UpstreamId::new(name).or_else(|_| UpstreamId::slug(name)).ok();
+        match id.filter(|id| known.contains_key(id) || !snapshot.view().tools_of(id).is_empty()) {
+            Some(id) => upstreams.push(id),
+            None => return Err(unknown_upstream(known.keys(), name)),
+        }
+    }
+    let max_side_effect = match filters.max_side_effect.as_deref() {
+        None => None,
+        Some("read") => Some(SideEffect::Read),
+        Some("write") => Some(SideEffect::Write),
+        Some("destructive") => Some(SideEffect::Destructive),
+        Some(other) => {
+            let message = format!("must be read, write or destructive, not \"{}\"", preview(other));
+            return Err(OpError::BadRequest { mistakes: vec![Mistake { field: "max_side_effect".into(), message }] });
+        }
+    };
+    Ok((upstreams, max_side_effect))
+}
+
+/// The error that names the upstreams most like what was asked for.
+pub(crate) fn unknown_upstream<'a>(known: impl Iterator<Item = &'a UpstreamId>, asked: &str) -> OpError {
+    let mut near: Vec<(f64, &UpstreamId)> =
+        known.map(|id| (strsim::jaro_winkler(&asked.to_lowercase(), id.as_str()), id)).collect();
+    near.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+    let nearest = near.iter().take(3).filter(|(score, _)| *score > 0.6).map(|(_, id)| id.to_string()).collect();
+    OpError::UnknownUpstream { id: preview(asked), nearest }
+}
+
+fn keep(services: &Services, caller: &Caller, text: &str, id: &SelectionId, index_state: &str, selection: &Selection) {
+    services.parts.selections.keep(Kept {
+        id: id.clone(),
+        at: services.now(),
+        tenant: caller.tenant.clone(),
+        client: preview(&caller.client),
+        generation: selection.generation,
+        query_hash: ContentHash::of(text.as_bytes()).to_string(),
+        query: services.parts.options.keep_queries.then(|| text.to_owned()),
+        index_state: index_state.to_owned(),
+        confidence: selection.confidence,
+        tools: selection.tools.iter().map(|tool| (tool.card.id.clone(), tool.score)).collect(),
+        no_match: no_match(selection),
+        evidence: selection.evidence.clone(),
+    });
+}
+
+/// The input schemas of the selected tools, in their order; an empty object where the definition is gone by now.
+async fn schemas(services: &Services, selection: &Selection) -> Result<Vec<Value>, OpError> {
+    let catalog = Arc::clone(&services.parts.catalog);
+    let ids: Vec<_> = selection.tools.iter().map(|tool| tool.card.id.clone()).collect();
+    let read = services.compute(move || ids.iter().map(|id| catalog.raw(id)).collect::<Result<Vec<_>, _>>());
+    let raws = read.await?.map_err(OpError::internal)?;
+    Ok(raws.into_iter().map(input_schema).collect())
+}
+
+/// A definition's input schema.
+pub(crate) fn input_schema(raw: Option<Value>) -> Value {
+    match raw {
+        Some(Value::Object(mut definition)) => {
+            definition.remove("inputSchema").unwrap_or_else(|| Value::Object(<_>::default()))
+        }
+        _ => Value::Object(<_>::default()),
+    }
+}
+
+fn found_tool(tool: &toolscout_selector::Selected, detail: Detail, schema: Option<Value>) -> FoundTool {
+    let card = &tool.card;
+    let says_more = detail != Detail::Name;
+    FoundTool {
+        id: card.id.to_string(),
+        title: card.title.clone(),
+        summary: says_more.then(|| summary(&card.purpose)),
+        side_effect: card.side_effect.as_str().to_owned(),
+        score: rounded(tool.score.value()),
+        quality: rounded(tool.quality),
+        signature: (detail == Detail::Summary).then(|| card.signature()),
+        input_schema: schema,
+        variants: tool.variants.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// One line of a card's purpose.
+pub(crate) fn summary(purpose: &str) -> String {
+    sanitize(&purpose.replace('\n', " "), MAX_SUMMARY)
+}
+
+pub(crate) fn no_match(selection: &Selection) -> Option<NoMatch> {
+    selection.no_match.as_ref().map(|none| NoMatch {
+        reason: none.reason.as_str().to_owned(),
+        nearest: none.nearest.iter().map(ToString::to_string).collect(),
+    })
+}
+
+pub(crate) fn withheld(selection: &Selection) -> Withheld {
+    Withheld { count: selection.withheld.count, reasons: selection.withheld.reasons.clone() }
+}
+
+/// Three digits tell all there is to tell, and cost fewer tokens.
+pub(crate) fn rounded(number: f64) -> f64 {
+    (number * 1_000.0).round() / 1_000.0
+}

@@ -1,0 +1,328 @@
+//! Checks arguments against a tool's stored input schema.
+//!
+//! The schema is a stranger's: it is bounded in size and depth before it is compiled, nothing is ever fetched for a `$ref`,
+//! and patterns may backtrack so much and no more. A schema that cannot be used for checking is no reason to refuse a call: the
+//! upstream checks for itself, and the answer carries a note.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use jsonschema::error::ValidationErrorKind;
+use jsonschema::{PatternOptions, ValidationError, Validator};
+use lru::LruCache;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use toolscout_core::ContentHash;
+use toolscout_core::text::{preview, sanitize};
+
+use crate::lenient::{kind, nearest_word};
+
+/// Largest schema that is compiled, in bytes of JSON.
+pub const MAX_SCHEMA_BYTES: usize = 512 * 1024;
+/// Deepest schema that is compiled, and deepest arguments that are checked, in nested values.
+pub const MAX_DEPTH: usize = 64;
+/// Steps that one pattern may go back while it looks at one string.
+const MAX_BACKTRACKS: usize = 20_000;
+/// Most faults one answer names. The first few tell a model what it needs.
+pub const MAX_FAULTS: usize = 5;
+/// Most enum values one fault lists.
+const MAX_SUGGESTIONS: usize = 10;
+
+/// One thing that is wrong with some arguments.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ArgumentFault {
+    /// Where, as a JSON pointer; empty for the arguments as a whole.
+    pub path: String,
+    /// What is wrong.
+    pub message: String,
+    /// Values or names that would be right, nearest first, where the schema tells.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suggestions: Vec<String>,
+}
+
+/// What checking brought.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Checked {
+    /// The arguments fit.
+    Fits,
+    /// They do not.
+    Faults(Vec<ArgumentFault>),
+    /// Nobody can tell, for this reason: the call goes ahead with a note.
+    Unchecked(String),
+}
+
+/// A tool's input schema, ready to check with.
+pub struct Compiled {
+    schema: Value,
+    validator: Result<Validator, String>,
+}
+
+impl Compiled {
+    /// Compiles a schema. CPU work: call it off the async threads.
+    pub fn new(schema: Value) -> Self {
+        Self { validator: compile(&schema), schema }
+    }
+
+    /// The schema itself.
+    pub fn schema(&self) -> &Value {
+        &self.schema
+    }
+
+    /// Checks arguments.
+    pub fn check(&self, arguments: &Map<String, Value>) -> Checked {
+        let validator = match &self.validator {
+            Ok(validator) => validator,
+            Err(reason) => return Checked::Unchecked(reason.clone()),
+        };
+        let instance = Value::Object(arguments.clone());
+        if depth(&instance) > MAX_DEPTH {
+            let message = format!("nests deeper than {MAX_DEPTH} levels");
+            return Checked::Faults(vec![ArgumentFault { path: String::new(), message, suggestions: Vec::new() }]);
+        }
+        let is_engines = |error: &ValidationError<'_>| {
+            matches!(
+                error.kind(),
+                ValidationErrorKind::BacktrackLimitExceeded { .. } | ValidationErrorKind::RegexEngineFailure { .. }
+            )
+        };
+        let mut faults = Vec::new();
+        for error in validator.iter_errors(&instance).take(MAX_FAULTS) {
+            if is_engines(&error) {
+                return Checked::Unchecked("a pattern of its schema takes too long".to_owned());
+            }
+            faults.push(fault(&error, &self.schema));
+        }
+        if faults.is_empty() { Checked::Fits } else { Checked::Faults(faults) }
+    }
+}
+
+fn compile(schema: &Value) -> Result<Validator, String> {
+    if depth(schema) > MAX_DEPTH {
+        return Err(format!("its schema nests deeper than {MAX_DEPTH} levels"));
+    }
+    if schema.to_string().len() > MAX_SCHEMA_BYTES {
+        return Err(format!("its schema is larger than {} KiB", MAX_SCHEMA_BYTES / 1024));
+    }
+    jsonschema::options()
+        .offline()
+        .with_pattern_options(PatternOptions::fancy_regex().backtrack_limit(MAX_BACKTRACKS).size_limit(1 << 20))
+        .should_validate_formats(false)
+        .build(schema)
+        .map_err(|error| format!("its schema does not compile: {}", preview(&error.to_string())))
+}
+
+/// Compiled schemas of the tools called last.
+pub struct Validators {
+    compiled: Mutex<LruCache<ContentHash, Arc<Compiled>>>,
+}
+
+impl Validators {
+    /// Keeps up to `capacity` compiled schemas.
+    pub fn new(capacity: usize) -> Self {
+        let capacity = NonZeroUsize::new(capacity).unwrap_or(NonZeroUsize::MIN);
+        Self { compiled: Mutex::new(LruCache::new(capacity)) }
+    }
+
+    /// The compiled schema of a definition, if it is known already.
+    pub fn cached(&self, definition: ContentHash) -> Option<Arc<Compiled>> {
+        self.compiled.lock().get(&definition).cloned()
+    }
+
+    /// Remembers a compiled schema.
+    pub fn keep(&self, definition: ContentHash, compiled: Arc<Compiled>) {
+        self.compiled.lock().put(definition, compiled);
+    }
+}
+
+fn fault(error: &ValidationError<'_>, schema: &Value) -> ArgumentFault {
+    let path = error.instance_path().to_string();
+    let given = error.instance();
+    let (message, suggestions) = match error.kind() {
+        ValidationErrorKind::Enum { options } => {
+            let options: Vec<&Value> = options.as_array().map(|all| all.iter().collect()).unwrap_or_default();
+            (
+                format!("{} is not one of the allowed values", preview(&given.to_string())),
+                nearest_values(given, &options),
+            )
+        }
+        ValidationErrorKind::Required { property } => {
+            (format!("{} is required and missing", preview(&property.to_string())), Vec::new())
+        }
+        ValidationErrorKind::AdditionalProperties { unexpected }
+        | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
+            let known = properties_at(schema, &path);
+            let near: Vec<String> = unexpected
+                .iter()
+                .filter_map(|name| nearest_word(name, known.iter().map(String::as_str)).map(str::to_owned))
+                .collect();
+            let suggestions = if near.is_empty() { known.into_iter().take(MAX_SUGGESTIONS).collect() } else { near };
+            let names: Vec<String> = unexpected.iter().take(MAX_FAULTS).map(|name| preview(name)).collect();
+            (format!("there is no parameter {}", names.join(", ")), suggestions)
+        }
+        ValidationErrorKind::Type { kind: wanted } => {
+            let wanted = match wanted {
+                jsonschema::error::TypeKind::Single(one) => one.to_string(),
+                jsonschema::error::TypeKind::Multiple(all) => {
+                    all.iter().map(|one| one.to_string()).collect::<Vec<_>>().join(" or ")
+                }
+            };
+            (format!("{} is {}; it must be {wanted}", preview(&given.to_string()), kind(given)), Vec::new())
+        }
+        ValidationErrorKind::Constant { expected_value } => {
+            ("has one allowed value".to_owned(), vec![spell(expected_value)])
+        }
+        // The library's own words for the rarer kinds. They quote the instance, hence the bound.
+        _ => (sanitize(&error.to_string(), 200), Vec::new()),
+    };
+    ArgumentFault { path, message, suggestions }
+}
+
+fn spell(value: &Value) -> String {
+    match value {
+        Value::String(text) => preview(text),
+        other => preview(&other.to_string()),
+    }
+}
+
+/// The allowed values, those most like the given one first, at most ten.
+fn nearest_values(given: &Value, options: &[&Value]) -> Vec<String> {
+    let given = spell(given).to_lowercase();
+    let mut spelled: Vec<(f64, String)> = options
+        .iter()
+        .map(|option| spell(option))
+        .map(|option| (strsim::jaro_winkler(&given, &option.to_lowercase()), option))
+        .collect();
+    // Stable: options that are equally near keep the schema's order.
+    spelled.sort_by(|a, b| b.0.total_cmp(&a.0));
+    spelled.into_iter().take(MAX_SUGGESTIONS).map(|(_, option)| option).collect()
+}
+
+/// The property names that the schema gives for the object at a path, as far as plain `properties` and `items` lead there.
+fn properties_at(schema: &Value, path: &str) -> Vec<String> {
+    let mut here = schema;
+    for step in path.split('/').skip(1) {
+        let next = here.get("properties").and_then(|all| all.get(step)).or_else(|| here.get("items"));
+        let Some(next) = next else { return Vec::new() };
+        here = next;
+    }
+    let names = here.get("properties").and_then(Value::as_object);
+    names.map(|all| all.keys().map(|name| preview(name)).collect()).unwrap_or_default()
+}
+
+/// How many values lie inside each other, without recursion: the value may be made to exhaust a stack.
+pub(crate) fn depth(value: &Value) -> usize {
+    let mut deepest = 0;
+    let mut open = vec![(value, 1)];
+    while let Some((value, level)) = open.pop() {
+        deepest = deepest.max(level);
+        match value {
+            Value::Array(items) => open.extend(items.iter().map(|item| (item, level + 1))),
+            Value::Object(map) => open.extend(map.values().map(|item| (item, level + 1))),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    deepest
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn check_arguments(schema: Value, arguments: Value, expect: &str) {
+        let answer = match Compiled::new(schema).check(arguments.as_object().unwrap()) {
+            Checked::Fits => "fits".to_owned(),
+            Checked::Unchecked(reason) => format!("unchecked: {reason}"),
+            Checked::Faults(faults) => {
+                let spell = |f: &ArgumentFault| format!("{}: {} {:?}", f.path, f.message, f.suggestions);
+                faults.iter().map(spell).collect::<Vec<_>>().join(" | ")
+            }
+        };
+        assert_eq!(answer, expect);
+    }
+
+    fn issue() -> Value {
+        json!({
+            "type": "object",
+            "properties": {
+                "title": {"type": "string"},
+                "state": {"enum": ["open", "closed", "all"]},
+                "labels": {"type": "array", "items": {"type": "object", "properties": {"color": {"type": "string"}}, "additionalProperties": false}}
+            },
+            "required": ["title"],
+            "additionalProperties": false
+        })
+    }
+
+    #[test]
+    fn a_fault_names_its_place_and_what_would_be_right() {
+        check_arguments(issue(), json!({"title": "x", "state": "open"}), "fits");
+        check_arguments(issue(), json!({}), r#": "title" is required and missing []"#);
+        check_arguments(issue(), json!({"title": 7}), "/title: 7 is a number; it must be string []");
+        check_arguments(
+            issue(),
+            json!({"title": "x", "state": "close"}),
+            r#"/state: "close" is not one of the allowed values ["closed", "open", "all"]"#,
+        );
+        check_arguments(issue(), json!({"title": "x", "stat": "open"}), r#": there is no parameter stat ["state"]"#);
+        check_arguments(
+            issue(),
+            json!({"title": "x", "labels": [{"colour": "red"}]}),
+            r#"/labels/0: there is no parameter colour ["color"]"#,
+        );
+    }
+
+    #[test]
+    fn a_useless_schema_refuses_nothing() {
+        check_arguments(json!({}), json!({"a": 1}), "fits");
+        check_arguments(json!({"properties": {"a": {"type": "string"}}}), json!({"a": "x"}), "fits");
+        let unchecked = |schema: Value| match Compiled::new(schema).check(&Map::new()) {
+            Checked::Unchecked(reason) => reason,
+            other => panic!("{other:?}"),
+        };
+        assert!(unchecked(json!({"type": "nonsense"})).contains("does not compile"));
+        assert!(unchecked(json!({"$ref": "https://example.com/schema.json"})).contains("does not compile"));
+        assert!(unchecked(json!({"$ref": "file:///etc/passwd"})).contains("does not compile"));
+        let deep = (0..100).fold(json!({}), |inner, _| json!({"properties": {"a": inner}}));
+        assert!(unchecked(deep).contains("nests deeper"));
+    }
+
+    #[test]
+    fn local_references_and_older_dialects_work() {
+        let schema = json!({
+            "$schema": "http://json-schema.org/draft-07/schema#",
+            "definitions": {"name": {"type": "string", "minLength": 2}},
+            "type": "object",
+            "properties": {"name": {"$ref": "#/definitions/name"}}
+        });
+        check_arguments(schema.clone(), json!({"name": "Ada"}), "fits");
+        check_arguments(schema, json!({"name": "A"}), r#"/name: "A" is shorter than 2 characters []"#);
+    }
+
+    #[test]
+    fn deep_arguments_are_refused_without_a_stack() {
+        let deep = (0..10_000).fold(json!(1), |inner, _| json!([inner]));
+        let mut arguments = Map::new();
+        arguments.insert("a".into(), deep);
+        match Compiled::new(json!({})).check(&arguments) {
+            Checked::Faults(faults) => assert!(faults[0].message.contains("nests deeper")),
+            other => panic!("{other:?}"),
+        }
+        // Dropping a value this deep recurses in serde_json; leave that to the process's end.
+        std::mem::forget(arguments);
+    }
+
+    #[test]
+    fn compiled_schemas_are_kept_and_bounded() {
+        let validators = Validators::new(2);
+        let hash = |n: u8| ContentHash::of(&[n]);
+        for n in 0..3 {
+            validators.keep(hash(n), Arc::new(Compiled::new(issue())));
+        }
+        assert!(validators.cached(hash(0)).is_none());
+        assert!(validators.cached(hash(2)).is_some());
+    }
+}
