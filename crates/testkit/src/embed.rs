@@ -69,7 +69,7 @@ impl HashEmbedder {
             pooled = direction("", dim);
         }
         normalize(&mut pooled);
-        let tokens = (want == Want::Tokens).then(|| TokenVectors { tokens, vectors, dim });
+        let tokens = (want == Want::Tokens).then_some(TokenVectors { tokens, vectors, dim });
         Embedding { pooled, tokens }
     }
 }

@@ -2,5 +2,6 @@
 //!
 //! Doubles that behave like the real thing without its weight. For tests only: never a normal dependency.
 
+pub mod conformance;
 pub mod e2e;
 pub mod embed;
