@@ -1,19 +1,29 @@
 //! Listings in, generations out.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::io::{BufRead, Write};
+use std::num::NonZero;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use serde_json::Value;
-use toolscout_core::{Generation, Timestamp, ToolId, UpstreamId};
-use toolscout_store::Store;
+use toolscout_core::text::{preview, sanitize};
+use toolscout_core::{ContentHash, Generation, Timestamp, ToolCard, ToolId, ToolName, UpstreamId};
+use toolscout_store::{Batch, Store, Tree, TreeName};
 
-use crate::view::CatalogView;
-use crate::{Error, Imported, Listing, Overlays, UpstreamState};
+use crate::card::{self, Built};
+use crate::jsonl::{self, Labels};
+use crate::rows::{self, GenerationRow, MetaRow, ToolRow, Touch};
+use crate::view::{CatalogView, Families, Family};
+use crate::{Error, Imported, Listing, Origin, Overlays, ServerRow, Skipped, UpstreamRow, UpstreamState};
 
 /// The catalog. Changes go one after another; [`Catalog::view`] never waits for them.
 pub struct Catalog {
     view: ArcSwap<CatalogView>,
+    tree: Tree,
+    overlays: Overlays,
+    writer: Mutex<Writer>,
 }
 
 /// What one step did.
@@ -43,14 +53,147 @@ impl Diff {
     }
 }
 
+/// One step in a tool's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// The generation that brought it.
+    pub generation: Generation,
+    /// When that was.
+    pub at: Timestamp,
+    /// Hash of the whole definition from then on; `None`: the tool was gone.
+    pub raw: Option<ContentHash>,
+}
+
 /// Called after a generation was published, on the thread that made it. See [`Catalog::subscribe`].
 pub type Subscriber = Box<dyn Fn(&Change) + Send + Sync>;
 
+/// Generations with touched tools whose differences are kept.
+const KEPT_GENERATIONS: usize = 256;
+/// Touched tools over all kept generations.
+const KEPT_TOUCHES: usize = 200_000;
+/// How far the history may grow over that before it is cut, so that cutting is rare.
+const CUT_EVERY: usize = 64;
+/// Longest definition that is taken, in bytes of canonical JSON. The largest of 2,765 real ones has 89,000.
+const MAX_DEFINITION: usize = 1 << 20;
+/// Skipped tools of one listing that are remembered.
+const MAX_SKIPPED: usize = 100;
+const MAX_REASON: usize = 300;
+
+/// What only the one who changes the catalog needs.
+struct Writer {
+    entries: BTreeMap<UpstreamId, BTreeMap<ToolName, Entry>>,
+    /// Tools by name and input schema; those with two and more are families.
+    groups: HashMap<FamilyKey, BTreeSet<ToolId>>,
+    /// Generations that have rows, oldest first, with their number of touched tools.
+    history: VecDeque<(Generation, usize)>,
+    oldest: Generation,
+    subscribers: Vec<Subscriber>,
+}
+
+/// Half a hash is plenty to tell schemas apart, and halves the memory.
+type FamilyKey = [u8; 16];
+
+#[derive(Clone)]
+struct Entry {
+    raw: ContentHash,
+    family: FamilyKey,
+    label: Option<Box<str>>,
+}
+
+/// What shall become of one upstream.
+struct Step {
+    upstream: UpstreamId,
+    /// Its row from now on; `None` forgets it.
+    row: Option<UpstreamRow>,
+    /// Whether something shown of the upstream itself changes.
+    is_visible: bool,
+    /// Tools that are new, changed or (`None`) gone.
+    tools: BTreeMap<ToolName, Option<NewTool>>,
+    /// Tools whose definition changed only where nobody looks: stored without a generation.
+    quiet: Vec<(ToolName, ContentHash, Vec<u8>)>,
+}
+
+/// One tool over several generations.
+struct Span {
+    before: Option<ContentHash>,
+    after: Option<ContentHash>,
+    other_card: bool,
+}
+
+struct NewTool {
+    card: Arc<ToolCard>,
+    entry: Entry,
+    /// The definition's row, where it has to be written.
+    row: Option<Vec<u8>>,
+}
+
 impl Catalog {
     /// Opens the catalog in a store and publishes its last generation.
+    ///
+    /// Cards are made anew from the definitions. If they would come out otherwise than last time, because the overlays or
+    /// this program changed, that is a generation of its own in which every tool counts as changed.
     pub fn open(store: &Store, overlays: Overlays) -> Result<Self, Error> {
-        let _ = (store, overlays);
-        unimplemented!("lands with the next step")
+        let tree = store.tree(TreeName::Catalog)?;
+        let stamp = cards_stamp(&overlays);
+        let meta: Option<MetaRow> =
+            tree.get(rows::META_KEY)?.map(|bytes| rows::decode(rows::META_KEY, &bytes)).transpose()?;
+        let renewed = meta.as_ref().is_some_and(|meta| meta.cards != stamp);
+        let mut meta = meta.unwrap_or(MetaRow { generation: Generation(0), oldest: Generation(0), cards: stamp });
+        let mut upstreams = BTreeMap::new();
+        for found in tree.scan(b"u/") {
+            let (key, bytes) = found?;
+            let row: UpstreamRow = rows::decode(&key, &bytes)?;
+            upstreams.insert(row.id.clone(), Arc::new(row));
+        }
+        let mut history = VecDeque::new();
+        for found in tree.scan(b"g/") {
+            let (key, bytes) = found?;
+            let Some(generation) = rows::parse_generation_key(&key) else { continue };
+            // Counting what a row touches by its text saves parsing all of them.
+            let n_touched = bytes.windows(6).filter(|window| window == b"{\"id\":").count();
+            match history.back_mut() {
+                Some((last, n)) if *last == generation => *n += n_touched,
+                _ => history.push_back((generation, n_touched)),
+            }
+        }
+        let found = read_tools(&tree)?;
+        let no_tags = Vec::new();
+        let inputs: Vec<Input<'_>> = found
+            .iter()
+            .map(|(id, _, definition)| {
+                let tags = upstreams.get(&id.upstream).map_or(&no_tags, |row| &row.tags);
+                Input { id: id.clone(), definition, tags }
+            })
+            .collect();
+        let built = build_all(&inputs, &overlays);
+        let mut writer = Writer {
+            entries: BTreeMap::new(),
+            groups: HashMap::new(),
+            history,
+            oldest: meta.oldest,
+            subscribers: Vec::new(),
+        };
+        let mut tools = Vec::with_capacity(built.len());
+        for ((id, row, _), built) in found.into_iter().zip(built) {
+            let family = family_key(&built);
+            writer.groups.entry(family).or_default().insert(id.clone());
+            let entry = Entry { raw: row.raw, family, label: row.label.map(Into::into) };
+            writer.entries.entry(id.upstream).or_default().insert(id.name, entry);
+            tools.push(Arc::new(built.card));
+        }
+        if renewed {
+            meta.generation = meta.generation.next();
+            meta.cards = stamp;
+            let row = GenerationRow { at: Timestamp::default(), renewed: true, touched: Vec::new() };
+            let mut batch = Batch::default();
+            batch.put(rows::generation_key(meta.generation, 0), rows::encode(&row));
+            batch.put(rows::META_KEY, rows::encode(&meta));
+            tree.apply(batch)?;
+            writer.history.push_back((meta.generation, 0));
+        }
+        let families = families_of(writer.groups.values());
+        let view = CatalogView { generation: meta.generation, tools, upstreams, families, ..CatalogView::default() };
+        Ok(Self { view: ArcSwap::from_pointee(view), tree, overlays, writer: Mutex::new(writer) })
     }
 
     /// The newest generation. Takes no lock.
@@ -61,8 +204,10 @@ impl Catalog {
     /// Takes a listing in. A new generation comes only if a tool, or something shown of the upstream, changed.
     /// A tool is removed only because a complete listing lacks it.
     pub fn apply(&self, listing: Listing) -> Result<Change, Error> {
-        let _ = listing;
-        unimplemented!("lands with the next step")
+        let mut writer = self.writer.lock();
+        let at = listing.at;
+        let step = self.step(&writer, listing, Origin::Crawled, &Labels::default())?;
+        self.commit(&mut writer, vec![step], at)
     }
 
     /// Remembers that a crawl failed, and how. Keeps every tool. The same state again keeps its `since`.
@@ -74,44 +219,633 @@ impl Catalog {
         reason: &str,
         at: Timestamp,
     ) -> Result<Change, Error> {
-        let _ = (upstream, state, reason, at);
-        unimplemented!("lands with the next step")
+        let mut writer = self.writer.lock();
+        let view = self.view();
+        let known = view.upstream(upstream);
+        let mut row = known.map_or_else(|| empty_row(upstream, at), |row| UpstreamRow::clone(row));
+        let is_visible = known.is_none() || row.state != state;
+        if is_visible {
+            (row.state, row.since) = (state, at);
+        }
+        row.reason = sanitize(reason, MAX_REASON).replace('\n', " ");
+        let step =
+            Step { upstream: upstream.clone(), row: Some(row), is_visible, tools: BTreeMap::new(), quiet: Vec::new() };
+        self.commit(&mut writer, vec![step], at)
     }
 
     /// Drops an upstream and its tools: it was taken out of the configuration. Unknown ids change nothing.
     pub fn forget(&self, upstream: &UpstreamId) -> Result<Change, Error> {
-        let _ = upstream;
-        unimplemented!("lands with the next step")
+        let mut writer = self.writer.lock();
+        let view = self.view();
+        let Some(row) = view.upstream(upstream) else {
+            return Ok(Change { view, diff: Diff::default() });
+        };
+        // Forgetting needs no clock of its own: the newest moment that the row knows orders it well enough.
+        let at = row.listed_at.unwrap_or(row.since).max(row.since);
+        let tools =
+            writer.entries.get(upstream).into_iter().flat_map(|tools| tools.keys().cloned().map(|name| (name, None)));
+        let tools = tools.collect();
+        let step = Step { upstream: upstream.clone(), row: None, is_visible: true, tools, quiet: Vec::new() };
+        self.commit(&mut writer, vec![step], at)
     }
 
     /// A tool's definition whole, as it was listed.
     pub fn raw(&self, id: &ToolId) -> Result<Option<Value>, Error> {
-        let _ = id;
-        unimplemented!("lands with the next step")
+        let raw = self.writer.lock().entry(id).map(|entry| entry.raw);
+        raw.map_or(Ok(None), |raw| self.definition(&raw))
     }
 
-    /// What differs between two generations of the kept history.
+    /// A tool's definition whole, as it was in a kept generation. `None` if the tool was not there then.
+    pub fn raw_at(&self, id: &ToolId, generation: Generation) -> Result<Option<Value>, Error> {
+        let writer = self.writer.lock();
+        self.check_kept(&writer, generation)?;
+        for (_, row) in self.history(generation, self.view().generation)? {
+            if let Some(touch) = row.touched.iter().find(|touch| touch.id == *id) {
+                return touch.before.map_or(Ok(None), |raw| self.definition(&raw));
+            }
+        }
+        writer.entry(id).map_or(Ok(None), |entry| self.definition(&entry.raw))
+    }
+
+    /// The kept steps of one tool, oldest first.
+    pub fn versions(&self, id: &ToolId) -> Result<Vec<Version>, Error> {
+        let writer = self.writer.lock();
+        let mut versions = Vec::new();
+        for (generation, row) in self.history(writer.oldest, self.view().generation)? {
+            let steps = row.touched.iter().filter(|touch| touch.id == *id);
+            versions.extend(steps.map(|touch| Version { generation, at: row.at, raw: touch.after }));
+        }
+        Ok(versions)
+    }
+
+    /// What differs between two generations of the kept history. From a later to an earlier one, added and removed swap.
     pub fn diff(&self, from: Generation, to: Generation) -> Result<Diff, Error> {
-        let _ = (from, to);
-        unimplemented!("lands with the next step")
+        if from > to {
+            let Diff { added, changed, removed } = self.diff(to, from)?;
+            return Ok(Diff { added: removed, changed, removed: added });
+        }
+        let writer = self.writer.lock();
+        self.check_kept(&writer, from)?;
+        self.check_kept(&writer, to)?;
+        let mut renewed = false;
+        let mut spans: BTreeMap<ToolId, Span> = BTreeMap::new();
+        for (_, row) in self.history(from, to)? {
+            renewed |= row.renewed;
+            for Touch { id, before, after } in row.touched {
+                let span = spans.entry(id).or_insert(Span { before, after, other_card: false });
+                span.after = after;
+                // A step between equal definitions was taken for the card's sake.
+                span.other_card |= before == after;
+            }
+        }
+        let mut diff = Diff::default();
+        for (id, span) in &spans {
+            let list = match (span.before, span.after) {
+                (None, Some(_)) => &mut diff.added,
+                (Some(_), None) => &mut diff.removed,
+                // Back at the definition it had is no change.
+                (Some(before), Some(after)) if renewed || span.other_card || before != after => &mut diff.changed,
+                (Some(_), Some(_)) | (None, None) => continue,
+            };
+            list.push(id.clone());
+        }
+        if renewed {
+            let there = self.ids_at(to)?;
+            diff.changed.extend(there.into_iter().filter(|id| !spans.contains_key(id)));
+            diff.changed.sort();
+        }
+        Ok(diff)
     }
 
     /// Calls `f` after each new generation, in order, on the applying thread, which waits for it.
     /// `f` must not change the catalog.
     pub fn subscribe(&self, f: Subscriber) {
-        let _ = f;
-        unimplemented!("lands with the next step")
+        self.writer.lock().subscribers.push(f);
     }
 
     /// Fills the catalog from a `tools.jsonl`: each server in it becomes an upstream whose listing is what the file has.
+    /// All of it is one generation. Lines that cannot be taken are reported, the others kept.
     pub fn import_jsonl(&self, file: impl BufRead, at: Timestamp) -> Result<Imported, Error> {
-        let _ = (file, at);
-        unimplemented!("lands with the next step")
+        let parsed = jsonl::read(file, at).map_err(Error::File)?;
+        let mut writer = self.writer.lock();
+        let mut steps = Vec::new();
+        for (listing, labels) in parsed.listings {
+            steps.push(self.step(&writer, listing, Origin::Imported, &labels)?);
+        }
+        let change = self.commit(&mut writer, steps, at)?;
+        drop(writer);
+        let (mut ids, mut problems) = (BTreeMap::new(), parsed.problems);
+        for (label, id, line) in parsed.ids {
+            if change.view.position(&id).is_some() {
+                ids.insert(label, id);
+            } else {
+                problems.push(jsonl::LineProblem {
+                    line,
+                    reason: format!("definition of `{}` not taken", preview(&label)),
+                });
+            }
+        }
+        problems.sort_by_key(|problem| problem.line);
+        Ok(Imported { n_tools: ids.len(), change, ids, problems })
     }
 
     /// Writes every tool as a line of `tools.jsonl`, by id. Returns how many.
-    pub fn export_jsonl(&self, file: impl Write) -> Result<usize, Error> {
-        let _ = file;
-        unimplemented!("lands with the next step")
+    pub fn export_jsonl(&self, mut file: impl Write) -> Result<usize, Error> {
+        let view = self.view();
+        let mut n_tools = 0;
+        for card in &view.tools {
+            let entry = self.writer.lock().entry(&card.id).cloned();
+            let Some(entry) = entry else { continue };
+            let Some(definition) = self.definition(&entry.raw)? else { continue };
+            let server = view.upstream(&card.id.upstream).map(|row| row.server.name.as_str());
+            let line = jsonl::line(&card.id, entry.label.as_deref(), server, &definition);
+            file.write_all(line.as_bytes()).map_err(Error::File)?;
+            n_tools += 1;
+        }
+        file.flush().map_err(Error::File)?;
+        Ok(n_tools)
     }
+
+    fn definition(&self, raw: &ContentHash) -> Result<Option<Value>, Error> {
+        let key = rows::definition_key(raw);
+        let bytes = self.tree.get(key.as_bytes())?;
+        bytes.map(|bytes| rows::decode(key.as_bytes(), &bytes)).transpose()
+    }
+
+    fn check_kept(&self, writer: &Writer, asked: Generation) -> Result<(), Error> {
+        let (oldest, newest) = (writer.oldest, self.view().generation);
+        let kept = (oldest..=newest).contains(&asked);
+        if kept { Ok(()) } else { Err(Error::NotKept { asked, oldest, newest }) }
+    }
+
+    /// Rows of the generations after `from`, up to and with `to`.
+    fn history(&self, from: Generation, to: Generation) -> Result<Vec<(Generation, GenerationRow)>, Error> {
+        let mut found = Vec::new();
+        for entry in self.tree.scan(b"g/") {
+            let (key, bytes) = entry?;
+            match rows::parse_generation_key(&key) {
+                Some(generation) if generation > from && generation <= to => {
+                    found.push((generation, rows::decode(&key, &bytes)?));
+                }
+                _ => {}
+            }
+        }
+        Ok(found)
+    }
+
+    /// The tools that a generation had: today's, and the steps since taken back.
+    fn ids_at(&self, generation: Generation) -> Result<BTreeSet<ToolId>, Error> {
+        let view = self.view();
+        let mut ids: BTreeSet<ToolId> = view.tools.iter().map(|card| card.id.clone()).collect();
+        for (_, row) in self.history(generation, view.generation)?.into_iter().rev() {
+            for touch in row.touched {
+                if touch.before.is_some() {
+                    ids.insert(touch.id);
+                } else {
+                    ids.remove(&touch.id);
+                }
+            }
+        }
+        Ok(ids)
+    }
+
+    /// What a listing means against what is known.
+    fn step(&self, writer: &Writer, listing: Listing, origin: Origin, labels: &Labels) -> Result<Step, Error> {
+        let view = self.view();
+        let upstream = listing.upstream;
+        let old_row = view.upstream(&upstream);
+        let nothing = BTreeMap::new();
+        let old_entries = writer.entries.get(&upstream).unwrap_or(&nothing);
+        let mut tags: Vec<String> =
+            listing.tags.iter().map(|tag| card::clean_tag(tag)).filter(|t| !t.is_empty()).collect();
+        tags.sort();
+        tags.dedup();
+        let same_tags = old_row.is_some_and(|row| row.tags == tags);
+        let mut skipped = listing.skipped;
+        let mut seen: BTreeSet<ToolName> = BTreeSet::new();
+        let mut fresh: Vec<(ToolName, ContentHash, Value)> = Vec::new();
+        let mut quiet = Vec::new();
+        let mut relabelled = Vec::new();
+        for (position, tool) in listing.tools.into_iter().enumerate() {
+            let definition = tool.into_raw();
+            let named = definition.get("name").and_then(Value::as_str);
+            let mut skip = |reason: String| {
+                let name = named.map(preview);
+                skipped.push(Skipped { position, name, reason });
+            };
+            let name = match named.map(ToolName::new) {
+                Some(Ok(name)) => name,
+                Some(Err(error)) => {
+                    skip(error.to_string());
+                    continue;
+                }
+                None => {
+                    skip("no name".to_owned());
+                    continue;
+                }
+            };
+            let canonical = toolscout_core::canonical_json(&definition);
+            if canonical.len() > MAX_DEFINITION {
+                skip(format!("definition of {} bytes", canonical.len()));
+                seen.insert(name);
+                continue;
+            }
+            if !seen.insert(name.clone()) {
+                skip("a name that was listed before".to_owned());
+                continue;
+            }
+            let raw = ContentHash::of(canonical.as_bytes());
+            let old = old_entries.get(&name);
+            let same_label = old.is_some_and(|old| old.label.as_deref() == labels.get(&name));
+            if old.is_some_and(|old| old.raw == raw) && same_tags {
+                if !same_label {
+                    relabelled.push(name);
+                }
+                continue;
+            }
+            let id = ToolId::new(upstream.clone(), name.clone());
+            let same_definition =
+                view.get(&id).is_some_and(|card| card.definition == card::definition_hash(&definition));
+            // Definitions may differ in what the hash leaves out and the card reads (tags under `_meta`): then the card decides.
+            let same_card = same_definition && same_tags && {
+                let built = card::build(&id, &definition, &tags, self.overlays.get(&id));
+                view.get(&id).is_some_and(|card| **card == built.card)
+            };
+            if same_card && same_label {
+                quiet.push((name, raw, rows::encode(&definition)));
+            } else {
+                fresh.push((name, raw, definition));
+            }
+        }
+        let mut tools: BTreeMap<ToolName, Option<NewTool>> = BTreeMap::new();
+        let listed_badly: BTreeSet<&str> = skipped.iter().filter_map(|skipped| skipped.name.as_deref()).collect();
+        for name in old_entries.keys().filter(|name| !seen.contains(*name)) {
+            let stays = listing.truncated.is_some() || listed_badly.contains(preview(name.as_str()).as_str());
+            if !stays {
+                tools.insert(name.clone(), None);
+            } else if !same_tags {
+                relabelled.push(name.clone());
+            }
+        }
+        // Same definition, other card: the definition comes from the store.
+        for name in relabelled {
+            let raw = old_entries[&name].raw;
+            if let Some(definition) = self.definition(&raw)? {
+                fresh.push((name, raw, definition));
+            }
+        }
+        let inputs: Vec<Input<'_>> = fresh
+            .iter()
+            .map(|(name, _, definition)| Input {
+                id: ToolId::new(upstream.clone(), name.clone()),
+                definition,
+                tags: &tags,
+            })
+            .collect();
+        let built = build_all(&inputs, &self.overlays);
+        for ((name, raw, definition), built) in fresh.iter().zip(built) {
+            let known = old_entries.get(name).is_some_and(|old| old.raw == *raw);
+            let entry = Entry { raw: *raw, family: family_key(&built), label: labels.get(name).map(Into::into) };
+            let row = (!known).then(|| rows::encode(definition));
+            tools.insert(name.clone(), Some(NewTool { card: Arc::new(built.card), entry, row }));
+        }
+        let n_gone = tools.values().filter(|tool| tool.is_none()).count();
+        let n_new = tools.iter().filter(|(name, tool)| tool.is_some() && !old_entries.contains_key(*name)).count();
+        skipped.truncate(MAX_SKIPPED);
+        let is_ready = old_row.is_some_and(|row| row.state == UpstreamState::Ready);
+        let row = UpstreamRow {
+            id: upstream.clone(),
+            server: listing.server,
+            tags,
+            state: UpstreamState::Ready,
+            since: old_row.filter(|_| is_ready).map_or(listing.at, |row| row.since),
+            reason: String::new(),
+            origin,
+            n_tools: old_entries.len() + n_new - n_gone,
+            skipped,
+            truncated: listing.truncated,
+            ttl_ms: listing.ttl_ms,
+            listed_at: Some(listing.at),
+        };
+        let shown = |row: &UpstreamRow| (row.server.clone(), row.tags.clone(), row.state, row.origin);
+        let is_visible = old_row.is_none_or(|old| shown(old) != shown(&row));
+        Ok(Step { upstream, row: Some(row), is_visible, tools, quiet })
+    }
+
+    /// Writes steps as one batch, then publishes. On failure nothing has happened.
+    fn commit(&self, writer: &mut Writer, steps: Vec<Step>, at: Timestamp) -> Result<Change, Error> {
+        let old = self.view();
+        let (mut batch, mut touched, mut diff) = (Batch::default(), Vec::new(), Diff::default());
+        let mut replaced: Vec<ContentHash> = Vec::new();
+        for step in &steps {
+            let row_key = rows::upstream_key(&step.upstream);
+            match &step.row {
+                Some(row) => batch.put(row_key, rows::encode(row)),
+                None => batch.remove(row_key),
+            }
+            for (name, raw, bytes) in &step.quiet {
+                let id = ToolId::new(step.upstream.clone(), name.clone());
+                let label = writer.entry(&id).and_then(|old| old.label.as_deref().map(str::to_owned));
+                replaced.extend(writer.entry(&id).map(|old| old.raw));
+                batch.put(rows::definition_key(raw), bytes.clone());
+                batch.put(rows::tool_key(&id), rows::encode(&ToolRow { raw: *raw, label }));
+            }
+            for (name, tool) in &step.tools {
+                let id = ToolId::new(step.upstream.clone(), name.clone());
+                let before = writer.entry(&id).map(|entry| entry.raw);
+                let after = tool.as_ref().map(|tool| tool.entry.raw);
+                match tool {
+                    Some(tool) => {
+                        if let Some(bytes) = &tool.row {
+                            batch.put(rows::definition_key(&tool.entry.raw), bytes.clone());
+                        }
+                        let label = tool.entry.label.as_deref().map(str::to_owned);
+                        batch.put(rows::tool_key(&id), rows::encode(&ToolRow { raw: tool.entry.raw, label }));
+                        if before.is_some() { &mut diff.changed } else { &mut diff.added }.push(id.clone());
+                    }
+                    None => {
+                        batch.remove(rows::tool_key(&id));
+                        diff.removed.push(id.clone());
+                    }
+                }
+                touched.push(Touch { id, before, after });
+            }
+        }
+        for list in [&mut diff.added, &mut diff.changed, &mut diff.removed] {
+            list.sort();
+        }
+        let is_new = !touched.is_empty() || steps.iter().any(|step| step.is_visible);
+        let generation = if is_new { old.generation.next() } else { old.generation };
+        let mut history = writer.history.clone();
+        let mut oldest = writer.oldest;
+        if !touched.is_empty() {
+            history.push_back((generation, touched.len()));
+            for (part, touched) in touched.chunks(rows::PART).enumerate() {
+                let row = GenerationRow { at, renewed: false, touched: touched.to_vec() };
+                batch.put(rows::generation_key(generation, part), rows::encode(&row));
+            }
+        }
+        let is_long = history.len() > KEPT_GENERATIONS + CUT_EVERY
+            || history.iter().map(|(_, n)| n).sum::<usize>() > KEPT_TOUCHES + KEPT_TOUCHES / 4;
+        if is_long || !replaced.is_empty() {
+            if is_long {
+                oldest = cut(&mut history).max(oldest);
+            }
+            self.sweep(writer, &steps, &touched, oldest, replaced, &mut batch)?;
+        }
+        if is_new {
+            let meta = MetaRow { generation, oldest, cards: cards_stamp(&self.overlays) };
+            batch.put(rows::META_KEY, rows::encode(&meta));
+        }
+        self.tree.apply(batch)?;
+        (writer.history, writer.oldest) = (history, oldest);
+        let view = Arc::new(writer.publish(&old, steps, generation));
+        self.view.store(view.clone());
+        let change = Change { view, diff };
+        if is_new {
+            writer.subscribers.iter().for_each(|subscriber| subscriber(&change));
+        }
+        Ok(change)
+    }
+
+    /// Drops generations up to `oldest`, and of the definitions that they held, and of `replaced` ones, those that
+    /// neither a current tool nor a kept generation needs.
+    fn sweep(
+        &self,
+        writer: &Writer,
+        steps: &[Step],
+        touched: &[Touch],
+        oldest: Generation,
+        replaced: Vec<ContentHash>,
+        batch: &mut Batch,
+    ) -> Result<(), Error> {
+        let mut candidates: BTreeSet<ContentHash> = replaced.into_iter().collect();
+        // What a generation had is found as the `before` of the next step; `after` is never read back.
+        let mut needed: HashSet<ContentHash> = touched.iter().filter_map(|touch| touch.before).collect();
+        for found in self.tree.scan(b"g/") {
+            let (key, bytes) = found?;
+            let Some(generation) = rows::parse_generation_key(&key) else { continue };
+            let row: GenerationRow = rows::decode(&key, &bytes)?;
+            let befores = row.touched.iter().filter_map(|touch| touch.before);
+            if generation <= oldest {
+                batch.remove(key);
+                candidates.extend(befores);
+            } else {
+                needed.extend(befores);
+            }
+        }
+        for (upstream, entries) in &writer.entries {
+            let step = steps.iter().find(|step| step.upstream == *upstream);
+            for (name, entry) in entries {
+                let moves_on = step.is_some_and(|step| {
+                    step.tools.contains_key(name) || step.quiet.iter().any(|(quiet, _, _)| quiet == name)
+                });
+                if !moves_on {
+                    needed.insert(entry.raw);
+                }
+            }
+        }
+        for step in steps {
+            needed.extend(step.quiet.iter().map(|(_, raw, _)| *raw));
+            needed.extend(step.tools.values().flatten().map(|tool| tool.entry.raw));
+        }
+        for raw in candidates.difference(&needed.into_iter().collect()) {
+            batch.remove(rows::definition_key(raw));
+        }
+        Ok(())
+    }
+}
+
+impl Writer {
+    fn entry(&self, id: &ToolId) -> Option<&Entry> {
+        self.entries.get(&id.upstream)?.get(&id.name)
+    }
+
+    /// Takes written steps into memory and makes the view after them.
+    fn publish(&mut self, old: &CatalogView, steps: Vec<Step>, generation: Generation) -> CatalogView {
+        let mut upstreams = old.upstreams.clone();
+        let mut cards: BTreeMap<ToolId, Option<Arc<ToolCard>>> = BTreeMap::new();
+        let mut groups: BTreeSet<FamilyKey> = BTreeSet::new();
+        for step in steps {
+            let entries = self.entries.entry(step.upstream.clone()).or_default();
+            for (name, raw, _) in step.quiet {
+                if let Some(entry) = entries.get_mut(&name) {
+                    entry.raw = raw;
+                }
+            }
+            for (name, tool) in step.tools {
+                let id = ToolId::new(step.upstream.clone(), name.clone());
+                if let Some(gone) = entries.remove(&name) {
+                    groups.insert(gone.family);
+                    if let Some(members) = self.groups.get_mut(&gone.family) {
+                        members.remove(&id);
+                    }
+                }
+                let card = tool.map(|tool| {
+                    groups.insert(tool.entry.family);
+                    self.groups.entry(tool.entry.family).or_default().insert(id.clone());
+                    entries.insert(name, tool.entry);
+                    tool.card
+                });
+                cards.insert(id, card);
+            }
+            match step.row {
+                Some(row) => {
+                    upstreams.insert(step.upstream, Arc::new(row));
+                }
+                None => {
+                    upstreams.remove(&step.upstream);
+                    self.entries.remove(&step.upstream);
+                }
+            }
+        }
+        let families = self.families(&old.families, &groups, cards.keys());
+        for key in groups {
+            if self.groups.get(&key).is_some_and(BTreeSet::is_empty) {
+                self.groups.remove(&key);
+            }
+        }
+        let tools = merge(&old.tools, cards);
+        CatalogView { generation, tools, upstreams, families, ..CatalogView::default() }
+    }
+
+    /// The families after these groups changed and these tools were touched.
+    fn families<'a>(
+        &self,
+        old: &Families,
+        changed: &BTreeSet<FamilyKey>,
+        touched: impl Iterator<Item = &'a ToolId>,
+    ) -> Families {
+        let mut families = HashMap::clone(old);
+        let mut is_same = true;
+        for id in touched {
+            is_same &= families.remove(id).is_none();
+        }
+        for members in changed.iter().filter_map(|key| self.groups.get(key)) {
+            // A group of one may have been a family before: its last member leaves it.
+            for id in members {
+                is_same &= families.remove(id).is_none();
+            }
+            if let Some(family) = family(members) {
+                is_same = false;
+                families.extend(members.iter().map(|id| (id.clone(), family.clone())));
+            }
+        }
+        if is_same { old.clone() } else { Arc::new(families) }
+    }
+}
+
+fn family(members: &BTreeSet<ToolId>) -> Option<Arc<Family>> {
+    let first = members.first().filter(|_| members.len() > 1)?;
+    Some(Arc::new(Family { name: first.name.as_str().to_owned(), tools: members.iter().cloned().collect() }))
+}
+
+fn families_of<'a>(groups: impl Iterator<Item = &'a BTreeSet<ToolId>>) -> Families {
+    let mut families = HashMap::new();
+    for members in groups {
+        if let Some(family) = family(members) {
+            families.extend(members.iter().map(|id| (id.clone(), family.clone())));
+        }
+    }
+    Arc::new(families)
+}
+
+/// Two sorted sequences into one; `None` takes a tool out.
+fn merge(old: &[Arc<ToolCard>], cards: BTreeMap<ToolId, Option<Arc<ToolCard>>>) -> Vec<Arc<ToolCard>> {
+    let mut merged = Vec::with_capacity(old.len() + cards.len());
+    let mut rest = old;
+    for (id, card) in cards {
+        let n_before = rest.partition_point(|old| old.id < id);
+        merged.extend_from_slice(&rest[..n_before]);
+        rest = &rest[n_before..];
+        if rest.first().is_some_and(|old| old.id == id) {
+            rest = &rest[1..];
+        }
+        merged.extend(card);
+    }
+    merged.extend_from_slice(rest);
+    merged
+}
+
+/// Shortens the history to what is kept. Returns the oldest generation from which differences stay known.
+fn cut(history: &mut VecDeque<(Generation, usize)>) -> Generation {
+    let mut n_touches: usize = history.iter().map(|(_, n)| n).sum();
+    let mut oldest = Generation(0);
+    while history.len() > KEPT_GENERATIONS || (n_touches > KEPT_TOUCHES && history.len() > 1) {
+        let Some((generation, n)) = history.pop_front() else { break };
+        oldest = generation;
+        n_touches -= n;
+    }
+    oldest
+}
+
+fn empty_row(upstream: &UpstreamId, at: Timestamp) -> UpstreamRow {
+    UpstreamRow {
+        id: upstream.clone(),
+        server: ServerRow::default(),
+        tags: Vec::new(),
+        state: UpstreamState::Unreachable,
+        since: at,
+        reason: String::new(),
+        origin: Origin::Crawled,
+        n_tools: 0,
+        skipped: Vec::new(),
+        truncated: None,
+        ttl_ms: None,
+        listed_at: None,
+    }
+}
+
+/// Every current tool with its row and definition, sorted by id.
+fn read_tools(tree: &Tree) -> Result<Vec<(ToolId, ToolRow, Value)>, Error> {
+    let mut tools = Vec::new();
+    for found in tree.scan(b"t/") {
+        let (key, bytes) = found?;
+        let Some(id) = std::str::from_utf8(&key[2..]).ok().and_then(|id| id.parse::<ToolId>().ok()) else { continue };
+        let row: ToolRow = rows::decode(&key, &bytes)?;
+        let definition_key = rows::definition_key(&row.raw);
+        let Some(bytes) = tree.get(definition_key.as_bytes())? else {
+            tracing::error!(tool = %id, "a tool without its definition is left out");
+            continue;
+        };
+        let definition = rows::decode(definition_key.as_bytes(), &bytes)?;
+        tools.push((id, row, definition));
+    }
+    // Keys sort as text, ids by upstream first: `a-b:x` and `a:x` come the other way round.
+    tools.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(tools)
+}
+
+/// What one card is built from.
+struct Input<'a> {
+    id: ToolId,
+    definition: &'a Value,
+    tags: &'a [String],
+}
+
+/// Builds cards in order, on all cores when there are many.
+fn build_all(inputs: &[Input<'_>], overlays: &Overlays) -> Vec<Built> {
+    const WORTH_A_THREAD: usize = 200;
+    let build = |input: &Input<'_>| card::build(&input.id, input.definition, input.tags, overlays.get(&input.id));
+    let n_threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(inputs.len() / WORTH_A_THREAD);
+    if n_threads < 2 {
+        return inputs.iter().map(build).collect();
+    }
+    std::thread::scope(|scope| {
+        let chunks = inputs.chunks(inputs.len().div_ceil(n_threads));
+        let workers: Vec<_> =
+            chunks.map(|chunk| scope.spawn(move || chunk.iter().map(build).collect::<Vec<_>>())).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("building a card never panics")).collect()
+    })
+}
+
+fn family_key(built: &Built) -> FamilyKey {
+    let name = built.card.id.name.as_str();
+    let hash = ContentHash::of(format!("{name}\0{}", built.input_schema).as_bytes());
+    std::array::from_fn(|i| hash.0[i])
+}
+
+/// Cards come out the same as long as this does.
+fn cards_stamp(overlays: &Overlays) -> ContentHash {
+    ContentHash::of(format!("{} {overlays:?}", card::CARD_VERSION).as_bytes())
 }

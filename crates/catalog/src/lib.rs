@@ -33,9 +33,12 @@ pub mod jsonl;
 pub mod known;
 mod listing;
 pub mod overlay;
+mod prose;
+mod rows;
+mod verbs;
 mod view;
 
-pub use catalog::{Catalog, Change, Diff, Subscriber};
+pub use catalog::{Catalog, Change, Diff, Subscriber, Version};
 pub use error::Error;
 pub use jsonl::Imported;
 pub use listing::{Listing, Origin, ServerRow, Skipped, UpstreamRow, UpstreamState};

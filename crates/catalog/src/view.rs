@@ -105,12 +105,147 @@ impl CatalogView {
 
     /// Up to `n` tools whose id, name or wire name is nearest to what somebody typed, best first. Nothing alike, nothing back.
     pub fn nearest(&self, typed: &str, n: usize) -> Vec<ToolId> {
-        let _ = (typed, n);
-        unimplemented!("lands with the next step")
+        nearest(&self.tools, typed, n)
     }
 
-    /// One line on what the catalog covers, for server instructions: bounded, and the same for the same tools.
+    /// One line on what the catalog covers, for server instructions: at most 600 characters, and the same for the same tools.
     pub fn digest(&self) -> String {
-        unimplemented!("lands with the next step")
+        digest(&self.tools)
     }
+}
+
+/// Below this likeness, from 0 to 1, a name helps nobody.
+const ALIKE: f64 = 0.4;
+
+fn nearest(tools: &[Arc<ToolCard>], typed: &str, n: usize) -> Vec<ToolId> {
+    // Longer input cannot be a name with a slip in it.
+    const MAX_TYPED: usize = 320;
+    const SHORTLIST: usize = 64;
+    let typed: String = typed.chars().take(MAX_TYPED).collect();
+    let typed = fold(&typed);
+    let has_upstream = typed.contains(':');
+    let own = Pairs::of(typed.rsplit(':').next().unwrap_or_default());
+    let whole = Pairs::of(&typed);
+    // Two passes: likeness of letter pairs picks a shortlist in a millisecond, edit distance orders it.
+    let mut rough: Vec<(u32, usize)> = Vec::new();
+    for (position, card) in tools.iter().enumerate() {
+        let name = Pairs::of(&fold(card.id.name.as_str()));
+        let mut likeness = own.likeness(&name);
+        if has_upstream {
+            likeness = likeness.max(whole.likeness(&Pairs::of(&fold(&card.id.to_string()))));
+        }
+        if likeness > 0.2 {
+            // Positive floats order like their bits; the position breaks ties, and positions order like ids.
+            rough.push(((likeness as f32).to_bits(), position));
+        }
+    }
+    rough.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+    rough.truncate(SHORTLIST.max(n));
+    let mut scored: Vec<(f64, &ToolId)> = rough
+        .into_iter()
+        .map(|(_, position)| {
+            let id = &tools[position].id;
+            let name = fold(id.name.as_str());
+            let by_name = strsim::normalized_damerau_levenshtein(typed.rsplit(':').next().unwrap_or_default(), &name);
+            let by_id = strsim::normalized_damerau_levenshtein(&typed, &fold(&id.to_string()));
+            // Somebody who named the upstream meant it; who did not means any.
+            let distance = if has_upstream { 0.5 * by_name + 0.5 * by_id } else { by_name.max(by_id) };
+            (0.7 * distance + 0.3 * own.likeness(&Pairs::of(&name)), id)
+        })
+        .filter(|(score, _)| *score >= ALIKE)
+        .collect();
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+    scored.into_iter().take(n).map(|(_, id)| id.clone()).collect()
+}
+
+/// Spelling that does not tell names apart: case, separators, wire or id form.
+fn fold(name: &str) -> String {
+    let name = name.replacen("__", ":", usize::from(!name.contains(':')));
+    name.chars().map(|c| if matches!(c, '-' | '.' | ' ' | '/') { '_' } else { c.to_ascii_lowercase() }).collect()
+}
+
+/// The pairs of neighbouring bytes of a word as a small set.
+struct Pairs([u64; 4]);
+
+impl Pairs {
+    fn of(word: &str) -> Self {
+        let mut bits = [0_u64; 4];
+        let mut set = |a: u8, b: u8| {
+            let hash = u32::from(a).wrapping_mul(0x9E37_79B1) ^ u32::from(b).wrapping_mul(0x85EB_CA6B);
+            let bit = (hash.wrapping_mul(0xC2B2_AE35) >> 24) as usize;
+            bits[bit / 64] |= 1 << (bit % 64);
+        };
+        let bytes = word.as_bytes();
+        if let (Some(&first), Some(&last)) = (bytes.first(), bytes.last()) {
+            set(0, first);
+            set(last, 0);
+        }
+        bytes.windows(2).for_each(|pair| set(pair[0], pair[1]));
+        Self(bits)
+    }
+
+    /// Dice's coefficient: twice what is shared by the sum of both.
+    fn likeness(&self, other: &Self) -> f64 {
+        let count = |bits: [u64; 4]| bits.iter().map(|word| word.count_ones()).sum::<u32>();
+        let shared = count(std::array::from_fn(|i| self.0[i] & other.0[i]));
+        let all = count(self.0) + count(other.0);
+        if all == 0 { 0.0 } else { f64::from(2 * shared) / f64::from(all) }
+    }
+}
+
+fn digest(tools: &[Arc<ToolCard>]) -> String {
+    const MAX_CHARS: usize = 600;
+    const MAX_TOPICS: usize = 16;
+    // Words that say what is done, not to what; and fillers.
+    const SAID_BY_EVERY_TOOL: [&str; 44] = [
+        "get", "list", "create", "update", "delete", "add", "remove", "set", "search", "find", "read", "write", "send",
+        "run", "by", "to", "for", "from", "of", "and", "in", "with", "id", "all", "info", "data", "fetch", "check",
+        "query", "show", "the", "a", "on", "make", "generate", "new", "multiple", "details", "detail", "browser", "v",
+        "execute", "manage", "is",
+    ];
+    let mut by_upstream: BTreeMap<&UpstreamId, usize> = BTreeMap::new();
+    let mut by_topic: BTreeMap<&str, usize> = BTreeMap::new();
+    for card in tools {
+        *by_upstream.entry(&card.id.upstream).or_default() += 1;
+        // A long-winded name should not count for more than a plain one.
+        for word in card.words.iter().take(6) {
+            let speaks = word.chars().count() > 1 && !word.chars().all(char::is_numeric);
+            if speaks && !SAID_BY_EVERY_TOOL.contains(&word.as_str()) {
+                *by_topic.entry(word).or_default() += 1;
+            }
+        }
+    }
+    if tools.is_empty() {
+        return "No tools yet.".to_owned();
+    }
+    let n_upstreams = by_upstream.len();
+    let mut upstreams: Vec<_> = by_upstream.into_iter().collect();
+    upstreams.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
+    let mut topics: Vec<_> =
+        by_topic.into_iter().filter(|(word, _)| upstreams.iter().all(|(id, _)| id.as_str() != *word)).collect();
+    topics.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
+    topics.truncate(MAX_TOPICS);
+    let plural = |n: usize| if n == 1 { "" } else { "s" };
+    let mut text =
+        format!("{} tool{} of {n_upstreams} server{}: ", tools.len(), plural(tools.len()), plural(n_upstreams));
+    let tail = match topics.is_empty() {
+        true => ".".to_owned(),
+        false => format!("; about {}.", topics.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ")),
+    };
+    let room = MAX_CHARS - " and 99999 more".len() - tail.chars().count().min(MAX_CHARS / 2);
+    let mut n_named = 0;
+    for (id, n) in &upstreams {
+        let comma = if n_named > 0 { ", " } else { "" };
+        let piece = format!("{comma}{id} ({n})");
+        if text.chars().count() + piece.len() > room {
+            break;
+        }
+        text.push_str(&piece);
+        n_named += 1;
+    }
+    if n_named < n_upstreams {
+        text.push_str(&format!(" and {} more", n_upstreams - n_named));
+    }
+    text.push_str(&tail);
+    crate::prose::clip(&text, MAX_CHARS)
 }
