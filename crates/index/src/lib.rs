@@ -28,9 +28,12 @@ pub mod analyser;
 mod dense;
 mod error;
 mod host;
+mod keys;
 pub mod lexical;
 mod snapshot;
 mod text;
+mod vectors;
+mod words;
 
 pub use allow::{Allow, DocIdx, DocSet};
 pub use dense::graph::GraphOptions;

@@ -1,9 +1,112 @@
 //! Evidence for people.
 
-use crate::evidence::Evidence;
+use std::fmt::Write as _;
 
-/// Renders the evidence as text, the first `n` candidates in detail.
+use crate::evidence::{Candidate, Evidence, Fate};
+use crate::options::Fusion;
+
+/// Terms shown per candidate.
+const SHOWN_TERMS: usize = 6;
+
+/// Renders the evidence as text, the first `n` candidates in detail. Every line says what one stage saw and did.
 pub fn explain(evidence: &Evidence, n: usize) -> String {
-    let _ = (evidence, n);
-    unimplemented!("lands next")
+    let mut text = String::new();
+    let out = &mut text;
+    let index = &evidence.index;
+    let _ = write!(out, "generation {}, index {}", evidence.generation, index.state.as_str());
+    let _ = match &index.reason {
+        Some(reason) => writeln!(out, " ({} of {} tools have vectors: {reason})", index.embedded, index.total),
+        None => writeln!(out, ""),
+    };
+    access_line(out, evidence);
+    let lexical = &evidence.lexical;
+    let terms: Vec<String> = lexical.terms.iter().map(|(term, idf)| format!("{term} {idf:.1}")).collect();
+    let _ = writeln!(
+        out,
+        "words       {} tools match, {} candidates; terms (rarity): {}",
+        lexical.n_matched,
+        lexical.n_candidates,
+        terms.join(", ")
+    );
+    let _ = match evidence.dense.by {
+        Some(by) => writeln!(out, "meaning     {} candidates ({})", evidence.dense.n_candidates, by.as_str()),
+        None => writeln!(out, "meaning     not searched"),
+    };
+    fusion_line(out, evidence);
+    let confidence = &evidence.confidence;
+    let cosine = confidence.best_cosine.map_or_else(|| "none".to_owned(), |cosine| format!("{cosine:.3}"));
+    let _ = writeln!(
+        out,
+        "confidence  {:.2} from best cosine {cosine} and best word coverage {:.2}; nothing fits below {:.2}",
+        confidence.confidence, confidence.best_coverage, confidence.threshold
+    );
+    for candidate in evidence.candidates.iter().take(n) {
+        candidate_lines(out, candidate);
+    }
+    let n_rest = evidence.candidates.len().saturating_sub(n) as u64 + evidence.n_more_candidates;
+    if n_rest > 0 {
+        let _ = writeln!(out, "… and {n_rest} more candidates");
+    }
+    text
+}
+
+fn access_line(out: &mut String, evidence: &Evidence) {
+    let access = &evidence.access;
+    let _ = write!(out, "access      {} tools", access.n_tools);
+    if access.n_in_filters != access.n_tools {
+        let _ = write!(out, ", {} within the filters", access.n_in_filters);
+    }
+    let _ = write!(out, ", {} permitted", access.n_allowed);
+    for (rule, count) in &access.denied {
+        let _ = write!(out, "; {count} denied by `{rule}`");
+    }
+    out.push('\n');
+}
+
+fn fusion_line(out: &mut String, evidence: &Evidence) {
+    let fusion = &evidence.fusion;
+    let _ = write!(out, "fusion      {} candidates together, ", fusion.n_candidates);
+    let _ = match fusion.method {
+        Fusion::Weighted { dense } => write!(
+            out,
+            "{dense:.2} × meaning (cosine {:.3}…{:.3}) + {:.2} × words (score 0…{:.2})",
+            fusion.cosine_low,
+            fusion.cosine_high,
+            1.0 - dense,
+            fusion.lexical_high
+        ),
+        Fusion::Rrf { k } => write!(out, "reciprocal ranks, k = {k}"),
+        Fusion::Lexical => write!(out, "words alone"),
+        Fusion::Dense => write!(out, "meaning alone"),
+    };
+    let _ = writeln!(out, ", all × {:.3}", fusion.scale);
+}
+
+fn candidate_lines(out: &mut String, candidate: &Candidate) {
+    let fate = match &candidate.fate {
+        Fate::Selected => String::new(),
+        Fate::SameAs { id } => format!("   (same as {id})"),
+        Fate::BelowLimit => "   (below the limit)".to_owned(),
+        Fate::NothingFits => "   (not near enough)".to_owned(),
+    };
+    let _ = writeln!(out, "\n{:>3}. {}  {:.3}{fate}", candidate.rank, candidate.id, candidate.score.value());
+    let place = |rank: Option<u32>| rank.map_or_else(|| "unranked".to_owned(), |rank| format!("#{rank}"));
+    for part in &candidate.parts {
+        let side = match part.name.as_str() {
+            "meaning" => candidate.dense.map(|side| format!("cosine {:.3}, {}", side.score, place(side.rank))),
+            _ => candidate.lexical.map(|side| format!("score {:.2}, {}", side.score, place(side.rank))),
+        };
+        let _ = writeln!(out, "     {:+.3} {:<8} {}", part.value, part.name, side.unwrap_or_default());
+    }
+    let shown: Vec<String> = candidate
+        .terms
+        .iter()
+        .take(SHOWN_TERMS)
+        .map(|term| format!("{} in {} {:.2}", term.term, term.field.as_str(), term.contribution))
+        .collect();
+    if !shown.is_empty() {
+        let more = candidate.terms.len().saturating_sub(SHOWN_TERMS);
+        let more = if more > 0 { format!(", {more} more") } else { String::new() };
+        let _ = writeln!(out, "            {}{more}", shown.join(", "));
+    }
 }

@@ -21,8 +21,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod access;
+mod confidence;
 mod evidence;
 mod explain;
+mod fuse;
 mod options;
 mod select;
 mod why;

@@ -5,12 +5,17 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use toolscout_core::{Caller, Generation, Score, SideEffect, ToolCard, ToolId, UpstreamId};
-use toolscout_index::{IndexState, Snapshot};
+use toolscout_index::{Allow, DocIdx, IndexState, Snapshot};
 use toolscout_policy::Policy;
 use toolscout_quality::QualityView;
 
-use crate::evidence::Evidence;
-use crate::options::SelectorOptions;
+use crate::access::admit;
+use crate::confidence::judge;
+use crate::evidence::{
+    Candidate, ConfidenceStage, DenseStage, Evidence, Fate, LexicalStage, MAX_CANDIDATES, MAX_TERMS, Part, Side,
+};
+use crate::fuse::{fuse, unite};
+use crate::options::{Fusion, SelectorOptions};
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -141,6 +146,155 @@ pub fn select_with(
     query: &Query,
     options: &SelectorOptions,
 ) -> Selection {
-    let _ = (snapshot, quality, policy, caller, query, options);
-    unimplemented!("lands next")
+    let (allow, access) = admit(snapshot, policy, caller, query);
+    let k = options.candidates.max(MIN_CANDIDATES).max(query.limit);
+
+    let run = match options.fusion {
+        Fusion::Dense => snapshot.lexical_run("", &allow, &options.lexical),
+        Fusion::Weighted { .. } | Fusion::Rrf { .. } | Fusion::Lexical => {
+            snapshot.lexical_run(&query.text, &allow, &options.lexical)
+        }
+    };
+    let words = run.top(k);
+    let vector = query.vector.as_deref().filter(|_| options.fusion != Fusion::Lexical);
+    let (near, by) = match vector {
+        Some(vector) => {
+            let (near, by) = snapshot.dense_answer(vector, &allow, k);
+            let by = (!near.is_empty()).then_some(by);
+            (near, by)
+        }
+        None => (Vec::new(), None),
+    };
+
+    let mut fused = unite(snapshot, &run, &words, &near, vector);
+    let mut fusion = fuse(&mut fused, options.fusion);
+
+    let n_detailed = fused.len().min(query.limit + DETAILED_BEYOND_LIMIT).min(MAX_CANDIDATES);
+    let docs: Vec<DocIdx> = fused[..n_detailed].iter().map(|one| one.doc).collect();
+    let mut details = run.details(&docs);
+    let best_cosine = near.first().map(|hit| f64::from(hit.cosine));
+    let best_coverage = details.iter().map(|detail| detail.coverage).fold(0.0, f64::max);
+    let confidence = match fused.first() {
+        Some(_) => judge(best_cosine, best_coverage, options.abstain),
+        None => ConfidenceStage { threshold: options.abstain.below, ..ConfidenceStage::default() },
+    };
+    let fits = !fused.is_empty() && confidence.confidence >= confidence.threshold;
+    // Scores are shown in proportion to the first, and the first as likely as it is to be right.
+    fusion.scale = match fused.first() {
+        Some(first) if first.score() > 0.0 => confidence.confidence / first.score(),
+        _ => 1.0,
+    };
+
+    let mut tools: Vec<Selected> = Vec::with_capacity(query.limit.min(fused.len()));
+    let mut candidates = Vec::with_capacity(fused.len().min(MAX_CANDIDATES));
+    for (one, rank) in fused.iter().zip(1u32..) {
+        let card = snapshot.card(one.doc);
+        let fate = if fits { place(snapshot, &allow, card, &tools, query.limit, options) } else { Fate::NothingFits };
+        let parts = [("meaning", one.dense_part), ("words", one.lexical_part)];
+        let parts: Vec<Part> = parts
+            .into_iter()
+            .filter(|(_, value)| *value != 0.0)
+            .map(|(name, value)| Part { name: name.to_owned(), value: value * fusion.scale })
+            .collect();
+        let score = Score::new(parts.iter().map(|part| part.value).sum());
+        if fate == Fate::Selected {
+            tools.push(Selected {
+                card: card.clone(),
+                score,
+                quality: quality.score(&card.id),
+                variants: if options.families { variants(snapshot, &allow, card) } else { Vec::new() },
+            });
+        }
+        if candidates.len() < MAX_CANDIDATES {
+            let mut terms =
+                details.get_mut(rank as usize - 1).map(|d| std::mem::take(&mut d.terms)).unwrap_or_default();
+            let terms_rest = terms.iter().skip(MAX_TERMS).map(|term| term.contribution).sum();
+            terms.truncate(MAX_TERMS);
+            candidates.push(Candidate {
+                rank,
+                id: card.id.clone(),
+                score,
+                parts,
+                lexical: (one.lexical > 0.0).then_some(Side { rank: one.lexical_rank, score: one.lexical }),
+                dense: one.cosine.map(|score| Side { rank: one.dense_rank, score }),
+                terms,
+                terms_rest,
+                fate,
+            });
+        }
+        let done = tools.len() >= query.limit && candidates.len() >= MAX_CANDIDATES;
+        if done || (!fits && candidates.len() >= MAX_CANDIDATES) {
+            break;
+        }
+    }
+
+    let no_match = (!fits).then(|| NoMatch {
+        reason: match () {
+            () if access.n_tools == 0 => NoMatchReason::NothingIndexed,
+            () if access.n_in_filters == 0 => NoMatchReason::FiltersLeaveNothing,
+            () if access.n_allowed == 0 => NoMatchReason::NothingPermitted,
+            () if fused.is_empty() => NoMatchReason::NoWordMatches,
+            () => NoMatchReason::NothingNear,
+        },
+        nearest: candidates.iter().take(MAX_NEAREST).map(|candidate| candidate.id.clone()).collect(),
+    });
+    let evidence = Evidence {
+        generation: snapshot.generation(),
+        index: snapshot.progress().clone(),
+        lexical: LexicalStage {
+            terms: run.query_terms().map(|(term, idf)| (term.to_string(), idf)).collect(),
+            n_matched: run.n_found() as u64,
+            n_candidates: words.len() as u64,
+        },
+        dense: DenseStage { by, n_candidates: near.len() as u64 },
+        fusion,
+        confidence,
+        limit: query.limit,
+        n_more_candidates: (fused.len() - candidates.len()) as u64,
+        candidates,
+        access,
+    };
+    Selection {
+        generation: snapshot.generation(),
+        index_state: snapshot.state(),
+        confidence: evidence.confidence.confidence,
+        tools,
+        no_match,
+        withheld: Withheld { count: evidence.access.denied.values().sum(), reasons: evidence.access.denied.clone() },
+        evidence,
+    }
+}
+
+/// Fewest candidates from either side, so that fusion has something to choose from.
+const MIN_CANDIDATES: usize = 50;
+/// Candidates behind the limit whose matched words are written down too: those a "why not" asks about first.
+const DETAILED_BEYOND_LIMIT: usize = 10;
+/// Tools named when nothing fits.
+const MAX_NEAREST: usize = 3;
+
+/// What becomes of the next candidate, given those already selected.
+fn place(
+    snapshot: &Snapshot,
+    allow: &Allow,
+    card: &Arc<ToolCard>,
+    tools: &[Selected],
+    limit: usize,
+    options: &SelectorOptions,
+) -> Fate {
+    if options.families
+        && let Some(family) = snapshot.view().family_of(&card.id)
+        && let Some(shown) = tools.iter().find(|shown| family.tools.contains(&shown.card.id))
+    {
+        debug_assert!(variants(snapshot, allow, &shown.card).contains(&card.id), "a candidate is an allowed variant");
+        return Fate::SameAs { id: shown.card.id.clone() };
+    }
+    if tools.len() < limit { Fate::Selected } else { Fate::BelowLimit }
+}
+
+/// The other members of a tool's family, without those that the caller may not see.
+fn variants(snapshot: &Snapshot, allow: &Allow, card: &ToolCard) -> Vec<ToolId> {
+    let Some(family) = snapshot.view().family_of(&card.id) else { return Vec::new() };
+    let allowed =
+        |id: &&ToolId| **id != card.id && snapshot.view().position(id).is_some_and(|doc| allow.contains(doc as DocIdx));
+    family.tools.iter().filter(allowed).cloned().collect()
 }

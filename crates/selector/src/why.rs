@@ -1,11 +1,12 @@
 //! Where was one tool left behind?
 
 use serde::{Deserialize, Serialize};
-use toolscout_core::{Caller, ToolId};
-use toolscout_index::Snapshot;
+use toolscout_core::{Caller, ToolCard, ToolId};
+use toolscout_index::{Allow, DocIdx, LexicalOptions, Snapshot};
 use toolscout_policy::Policy;
 
-use crate::evidence::{Candidate, Evidence};
+use crate::access::{hidden_by, passes_filters};
+use crate::evidence::{Candidate, Evidence, Fate};
 use crate::select::Query;
 
 /// What is at hand when the question is asked.
@@ -60,6 +61,100 @@ pub enum WhyStage {
 
 /// Answers "why not this tool?".
 pub fn why_not(evidence: &Evidence, asked: &Asked<'_>, id: &ToolId) -> WhyNot {
-    let _ = (evidence, asked, id);
-    unimplemented!("lands next")
+    let answer = |stage, reason: String| WhyNot { id: id.clone(), stage, reason, candidate: None, nearest: Vec::new() };
+    if let Some(candidate) = evidence.candidates.iter().find(|candidate| candidate.id == *id) {
+        return of_candidate(evidence, candidate);
+    }
+    let card = asked.snapshot.view().get(id).filter(|card| hidden_by(card, asked.policy, asked.caller).is_none());
+    let Some(card) = card else {
+        // The same words whether it does not exist or is denied: a denial would tell that it exists.
+        let nearest = asked.snapshot.view().nearest(&id.to_string(), 2 * MAX_NEAREST);
+        let visible = |near: &ToolId| {
+            let card = asked.snapshot.view().get(near);
+            card.is_some_and(|card| hidden_by(card, asked.policy, asked.caller).is_none())
+        };
+        let nearest = nearest.into_iter().filter(visible).take(MAX_NEAREST).collect();
+        let reason = format!("there is no tool `{id}` that this caller may see");
+        return WhyNot { nearest, ..answer(WhyStage::Unknown, reason) };
+    };
+    let access = &evidence.access;
+    let filters = Query {
+        upstreams: access.upstreams.clone(),
+        tags: access.tags.clone(),
+        max_side_effect: access.max_side_effect,
+        ..Query::default()
+    };
+    if !passes_filters(card, &filters) {
+        return answer(WhyStage::Filtered, filter_reason(card, &filters));
+    }
+    let mut reason = format!(
+        "neither words ({} candidates) nor meaning ({}) put it among the best {} of {} permitted tools",
+        evidence.lexical.n_candidates,
+        evidence.dense.n_candidates,
+        evidence.candidates.len(),
+        access.n_allowed
+    );
+    if let Some(query) = asked.query {
+        reason.push_str(&scores_now(asked.snapshot, query, id));
+    }
+    if asked.snapshot.generation() != evidence.generation {
+        reason.push_str(&format!(
+            "; the catalog has changed since, from generation {} to {}",
+            evidence.generation,
+            asked.snapshot.generation()
+        ));
+    }
+    answer(WhyStage::NotACandidate, reason)
+}
+
+/// Most near names offered.
+const MAX_NEAREST: usize = 3;
+
+fn of_candidate(evidence: &Evidence, candidate: &Candidate) -> WhyNot {
+    let cut = evidence.candidates.iter().filter(|other| other.fate == Fate::Selected).last();
+    let (stage, reason) = match &candidate.fate {
+        Fate::Selected => (WhyStage::Selected, format!("it is in the selection, at rank {}", candidate.rank)),
+        Fate::SameAs { id } => {
+            (WhyStage::Family, format!("it is the same tool as `{id}`, which is in the selection and stands for both"))
+        }
+        Fate::BelowLimit => {
+            let score = candidate.score.value();
+            let cut = cut.map_or_else(String::new, |last| {
+                format!(": the last one, `{}`, has {:.3}", last.id, last.score.value())
+            });
+            let (rank, limit) = (candidate.rank, evidence.limit);
+            (WhyStage::BelowLimit, format!("it ranks {rank} with {score:.3}, and {limit} were asked for{cut}"))
+        }
+        Fate::NothingFits => {
+            let confidence = &evidence.confidence;
+            let reason = format!(
+                "nothing fits: confidence {:.3} is below {:.3}; this tool ranks {} of what there is",
+                confidence.confidence, confidence.threshold, candidate.rank
+            );
+            (WhyStage::NothingFits, reason)
+        }
+    };
+    WhyNot { id: candidate.id.clone(), stage, reason, candidate: Some(candidate.clone()), nearest: Vec::new() }
+}
+
+fn filter_reason(card: &ToolCard, filters: &Query) -> String {
+    let max = filters.max_side_effect;
+    if let Some(max) = max.filter(|max| card.side_effect > *max) {
+        let (own, max) = (card.side_effect.as_str(), max.as_str());
+        return format!("its side effect is `{own}`, and the search was limited to `{max}`");
+    }
+    if !filters.upstreams.is_empty() && !filters.upstreams.contains(&card.id.upstream) {
+        return format!("the search was limited to other upstreams than `{}`", card.id.upstream);
+    }
+    format!("it has none of the tags asked for: {}", filters.tags.join(", "))
+}
+
+/// What both sides say of it today.
+fn scores_now(snapshot: &Snapshot, query: &Query, id: &ToolId) -> String {
+    let Some(doc) = snapshot.view().position(id) else { return String::new() };
+    let doc = doc as DocIdx;
+    let words = snapshot.lexical_run(&query.text, &Allow::All, &LexicalOptions::default()).score(doc);
+    let cosine = query.vector.as_deref().and_then(|vector| snapshot.cosine(doc, vector));
+    let meaning = cosine.map_or_else(|| "no vector".to_owned(), |cosine| format!("cosine {cosine:.3}"));
+    format!("; now it has word score {words:.3} and {meaning}")
 }

@@ -96,13 +96,17 @@ pub(crate) struct Loaded {
 }
 
 impl Graph {
-    /// Builds over all rows, on all cores. Two builds of the same rows differ: hnsw_rs draws levels at random.
-    pub(crate) fn build(rows: &Rows, options: GraphOptions) -> Self {
+    /// Builds over all rows, on all cores; `None` if it was stopped. Two builds of the same rows differ: hnsw_rs draws
+    /// levels at random.
+    pub(crate) fn build(rows: &Rows, options: GraphOptions, stopped: &dyn Fn() -> bool) -> Option<Self> {
         let len = rows.len();
         let n_layers = 16;
         let hnsw = Hnsw::new(options.links.clamp(2, 255), len.max(1), n_layers, options.ef_build, CoarseCosine);
         // In portions, so that the joined copies do not double the memory.
         for start in (0..len).step_by(4096) {
+            if stopped() {
+                return None;
+            }
             let range = start..(start + 4096).min(len);
             let joined: Vec<(Vec<i8>, usize)> = range
                 .map(|row| {
@@ -115,7 +119,7 @@ impl Graph {
         }
         let mut graph = Self { hnsw, options, len };
         graph.hnsw.set_searching_mode(true);
-        graph
+        Some(graph)
     }
 
     /// How many rows it knows.
