@@ -5,3 +5,4 @@
 pub mod conformance;
 pub mod e2e;
 pub mod embed;
+pub mod upstream;
