@@ -10,6 +10,7 @@
 
 pub mod error;
 pub mod lenient;
+pub mod mcp;
 pub mod metatools;
 pub mod ops;
 pub mod seal;

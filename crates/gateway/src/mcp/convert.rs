@@ -1,0 +1,164 @@
+//! Answers and failures in MCP's form.
+
+use rmcp::ErrorData;
+use rmcp::model::{
+    CallToolResponse, CallToolResult, ContentBlock, ErrorCode, InputRequiredResult, MetaObject, ResultType,
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+use toolscout_core::SelectionId;
+
+use crate::error::OpError;
+use crate::wire::CallResponse;
+
+/// Notes of the gateway on a result, in `_meta`.
+const NOTES_META: &str = "dev.toolscout/notes";
+/// What went wrong, for programs, in `_meta`.
+const ERROR_META: &str = "dev.toolscout/error";
+
+/// An id that finds a failure in the log.
+pub(crate) fn incident() -> String {
+    SelectionId::from_random(rand::random()).as_str().replacen("sel_", "err_", 1)
+}
+
+/// An operation's answer: structured, and the same JSON as text, because many clients show only one of them.
+pub(super) fn answer(answer: &impl Serialize) -> Result<CallToolResponse, OpError> {
+    let value = serde_json::to_value(answer).map_err(OpError::internal)?;
+    Ok(CallToolResult::structured(value).into())
+}
+
+/// A failure as a result that the model reads.
+pub(super) fn failure(error: &OpError, operation: &str) -> CallToolResponse {
+    let id = incident();
+    error.log(&id, operation);
+    let mut meta = MetaObject::default();
+    let outside = error.outside();
+    let mut body = json!({"code": outside.code, "fault": outside.fault, "id": id});
+    if let (Some(details), Value::Object(body)) = (error.details(), &mut body) {
+        body.insert("details".to_owned(), details);
+    }
+    meta.insert(ERROR_META.to_owned(), body);
+    CallToolResult::error(vec![ContentBlock::text(error.for_model())]).with_meta(Some(meta)).into()
+}
+
+/// What stays a JSON-RPC error when a tool is called by its own name: the name nobody has, and the upstream's own errors.
+pub(super) fn protocol_error(error: &OpError) -> Option<ErrorData> {
+    match error {
+        OpError::UnknownTool(_) => Some(ErrorData::invalid_params(error.for_model(), error.details())),
+        OpError::Upstream { source: toolscout_upstream::Error::Rpc { code, message, data, .. }, .. } => {
+            let code = ErrorCode(i32::try_from(*code).unwrap_or(ErrorCode::INTERNAL_ERROR.0));
+            Some(ErrorData::new(code, message.clone(), data.as_ref().map(|data| data.raw().clone())))
+        }
+        _ => None,
+    }
+}
+
+/// An upstream's result, as it sent it as far as the protocol knows it: every content block, `structuredContent`, `isError`,
+/// `_meta`, and `input_required` whole. A block of a kind that the protocol does not know becomes a text with its JSON.
+pub(super) fn complete(response: CallResponse) -> Result<CallToolResponse, OpError> {
+    let CallResponse { id, mut result, notes, .. } = response;
+    let result_type = result.get("resultType").and_then(Value::as_str).unwrap_or("complete");
+    let unfit = |what: String| -> OpError {
+        match id.parse::<toolscout_core::ToolId>() {
+            Ok(tool) => {
+                let upstream = tool.upstream.clone();
+                OpError::Upstream { tool, source: toolscout_upstream::Error::Protocol { upstream, what } }
+            }
+            Err(error) => OpError::internal(error),
+        }
+    };
+    match result_type {
+        "complete" => {}
+        "input_required" => {
+            let asked: InputRequiredResult = serde_json::from_value(Value::Object(result))
+                .map_err(|error| unfit(format!("an input_required that cannot be read ({error})")))?;
+            return Ok(asked.into());
+        }
+        other => {
+            return Err(unfit(format!("a result of type `{}`, which is not served", toolscout_core::text::preview(other))));
+        }
+    }
+    let blocks = match result.remove("content") {
+        Some(Value::Array(blocks)) => blocks,
+        _ => Vec::new(),
+    };
+    let mut complete = CallToolResult::success(blocks.into_iter().map(content_block).collect());
+    complete.result_type = Some(ResultType::COMPLETE);
+    complete.structured_content = result.remove("structuredContent");
+    complete.is_error = result.get("isError").and_then(Value::as_bool);
+    let mut meta = match result.remove("_meta") {
+        Some(Value::Object(meta)) => Some(MetaObject(meta)),
+        _ => None,
+    };
+    if !notes.is_empty() {
+        meta.get_or_insert_default().insert(NOTES_META.to_owned(), json!(notes));
+    }
+    complete.meta = meta;
+    Ok(complete.into())
+}
+
+fn content_block(block: Value) -> ContentBlock {
+    let text = match &block {
+        Value::Object(_) => None,
+        other => Some(other.to_string()),
+    };
+    match text {
+        Some(text) => ContentBlock::text(text),
+        None => serde_json::from_value(block.clone()).unwrap_or_else(|_| ContentBlock::text(block.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn through(result: Value) -> Value {
+        let response = CallResponse {
+            id: "a:b".into(),
+            is_error: false,
+            result: result.as_object().unwrap().clone(),
+            latency_ms: 1,
+            notes: Vec::new(),
+        };
+        match complete(response).unwrap() {
+            CallToolResponse::Complete(result) => serde_json::to_value(result).unwrap(),
+            CallToolResponse::InputRequired(result) => serde_json::to_value(result).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn check_unchanged(result: Value) {
+        assert_eq!(through(result.clone()), result);
+    }
+
+    #[test]
+    fn what_an_upstream_sends_arrives() {
+        check_unchanged(json!({
+            "resultType": "complete",
+            "content": [
+                {"type": "text", "text": "x", "annotations": {"priority": 0.5}, "_meta": {"a": 1}},
+                {"type": "image", "data": "AA==", "mimeType": "image/png"},
+                {"type": "audio", "data": "AA==", "mimeType": "audio/wav"},
+                {"type": "resource", "resource": {"uri": "test://a", "mimeType": "text/plain", "text": "hello"}},
+                {"type": "resource_link", "uri": "file:///a", "name": "a"}
+            ],
+            "structuredContent": [1, {"any": null}],
+            "isError": true,
+            "_meta": {"vendor/key": {"deep": [1]}}
+        }));
+        check_unchanged(json!({
+            "resultType": "input_required",
+            "inputRequests": {"who": {"method": "elicitation/create", "params": {"mode": "form", "message": "Who?", "requestedSchema": {"type": "object", "properties": {}}}}},
+            "requestState": "opaque"
+        }));
+    }
+
+    #[test]
+    fn an_unknown_block_becomes_text_and_nothing_is_lost() {
+        let through = through(json!({"content": [{"type": "hologram", "data": 7}, "bare", {"type": "text", "text": "x"}]}));
+        assert_eq!(through["content"][0], json!({"type": "text", "text": "{\"type\":\"hologram\",\"data\":7}"}));
+        assert_eq!(through["content"][1]["text"], "\"bare\"");
+        assert_eq!(through["content"][2]["text"], "x");
+    }
+}
