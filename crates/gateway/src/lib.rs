@@ -1,7 +1,7 @@
 //! How does an agent ask and call?
 //!
 //! [`ops`] holds what can be asked, whatever the way: search, details, call, explain, select for a model. Three faces stand on
-//! it: MCP over HTTP and over stdio (both eras) and `/v1` for sidecars and operators. Requests are
+//! it: MCP over HTTP and over stdio (both eras, [`mcp`]) and `/v1` for sidecars and operators ([`http`]). Requests are
 //! untrusted and written by models: [`lenient`] reads them, [`validate`] checks arguments against the tool's own schema, and
 //! [`error`] holds the one table that says how a failure looks outside.
 //!
@@ -9,6 +9,7 @@
 //! result is ever logged. Start at [`Services`], then [`ops`], then [`serve_http`].
 
 pub mod error;
+pub mod http;
 pub mod lenient;
 pub mod mcp;
 pub mod metatools;
@@ -22,5 +23,5 @@ pub mod wire;
 
 pub use error::OpError;
 pub use selections::{SelectionLog, SelectionOptions};
-pub use serve::{HttpOptions, ServeError, Served, serve_http, serve_stdio};
+pub use serve::{HttpOptions, ServeError, Served, serve_http, serve_pipe, serve_stdio};
 pub use services::{Exposure, Forward, GatewayOptions, NoRecrawl, Parts, Recrawl, Services};

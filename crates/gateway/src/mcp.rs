@@ -31,6 +31,7 @@ use crate::services::{Exposure, Services};
 use crate::wire::CallRequest;
 use crate::{lenient, metatools, ops};
 
+pub(crate) use self::convert::incident;
 use self::convert::{answer, complete, failure, protocol_error};
 use self::list::Lists;
 
@@ -63,7 +64,8 @@ impl Mcp {
     /// Who asks. Over HTTP the guard in front has decided; over stdio it is the person at this machine.
     fn caller(&self, context: &RequestContext<RoleServer>) -> Caller {
         let client = context.client_info().map(|info| preview(&info.name)).unwrap_or_default();
-        let decided = context.extensions.get::<http::request::Parts>().and_then(|parts| parts.extensions.get::<Caller>());
+        let decided =
+            context.extensions.get::<http::request::Parts>().and_then(|parts| parts.extensions.get::<Caller>());
         match decided {
             Some(caller) => Caller { client, ..caller.clone() },
             None => Caller::local(&client),
@@ -78,7 +80,8 @@ impl Mcp {
         let caller = self.caller(&context);
         let services = &self.services;
         let arguments = request.arguments.clone().unwrap_or_default();
-        let is_meta = services.parts.options.exposure != Exposure::Transparent && metatools::is_meta_tool(&request.name);
+        let is_meta =
+            services.parts.options.exposure != Exposure::Transparent && metatools::is_meta_tool(&request.name);
         if !is_meta {
             return self.call_directly(&caller, request, arguments, context).await;
         }
@@ -147,9 +150,7 @@ impl Mcp {
             cancel: context.ct.clone(),
             progress: token.is_some().then_some(reports),
             meta: Some(context.meta.0.0.clone()),
-            client_capabilities: capabilities
-                .and_then(|all| serde_json::to_value(all).ok())
-                .and_then(as_map),
+            client_capabilities: capabilities.and_then(|all| serde_json::to_value(all).ok()).and_then(as_map),
             input_responses: request.input_responses.as_ref().and_then(|all| serde_json::to_value(all).ok()),
             request_state: request.request_state.clone(),
         };

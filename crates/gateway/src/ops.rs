@@ -19,5 +19,4 @@ pub use search::search;
 pub use select::select_for_model;
 
 pub(crate) use resolve::{resolve, visible};
-pub(crate) use search::{Found, find};
-pub(crate) use select::definition;
+pub(crate) use search::find;

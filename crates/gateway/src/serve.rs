@@ -4,10 +4,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use rmcp::ServiceExt as _;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use toolscout_core::Secret;
+use tracing::{debug, info, warn};
 
+use crate::http;
+use crate::mcp::Mcp;
 use crate::services::Services;
 
 /// How the HTTP face behaves.
@@ -85,22 +95,128 @@ pub enum ServeError {
         source: std::io::Error,
     },
     /// The client on standard input did not speak MCP.
-    #[error("serve MCP on standard input and output: {0}")]
-    Stdio(String),
+    #[error("serve MCP on standard input and output")]
+    Stdio(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Serves MCP at `/mcp` and everything else over HTTP until `shutdown`; then calls in flight are finished first.
+/// Serves MCP at `/mcp` and everything else over HTTP until `shutdown`. Then no request is taken any more, calls in flight are
+/// finished (up to [`HttpOptions::drain`]), and open streams end.
 pub async fn serve_http(
     services: Arc<Services>,
     options: HttpOptions,
     shutdown: CancellationToken,
 ) -> Result<Served, ServeError> {
-    let _ = (services, options, shutdown);
-    unimplemented!("lands next")
+    let listen = |source| ServeError::Listen { addr: options.bind, source };
+    let listener = TcpListener::bind(options.bind).await.map_err(listen)?;
+    let addr = listener.local_addr().map_err(listen)?;
+    if !addr.ip().is_loopback() && options.token.is_none() {
+        warn!(%addr, "everybody who can reach this address can search and call: set a token");
+    }
+    let closing = CancellationToken::new();
+    let router = http::router(Arc::clone(&services), options.clone(), closing.clone());
+    info!(%addr, "serving");
+    let done = tokio::spawn(async move {
+        let connections = accept(&listener, router, &options, &shutdown).await;
+        drop(listener);
+        if !services.drain.drain(options.drain).await {
+            warn!("calls were still in flight when the time to finish them was over");
+        }
+        closing.cancel();
+        if tokio::time::timeout(CLOSE, connections.shutdown()).await.is_err() {
+            warn!("connections were still open at the end");
+        }
+        info!("stopped serving");
+    });
+    Ok(Served { addr, done })
 }
 
-/// Serves MCP on standard input and output until the client closes them or `shutdown`.
+/// How long open connections get to end after the calls have.
+const CLOSE: Duration = Duration::from_secs(5);
+
+/// Takes connections until shutdown; gives back those that are open then.
+async fn accept(
+    listener: &TcpListener,
+    router: axum::Router,
+    options: &HttpOptions,
+    shutdown: &CancellationToken,
+) -> GracefulShutdown {
+    let connections = GracefulShutdown::new();
+    let slots = Arc::new(Semaphore::new(options.max_connections));
+    let mut server = hyper::server::conn::http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(options.header_timeout);
+    loop {
+        let next = async {
+            let slot = Arc::clone(&slots).acquire_owned().await.ok()?;
+            Some((slot, listener.accept().await))
+        };
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => return connections,
+            next = next => next,
+        };
+        let (slot, stream) = match accepted {
+            Some((slot, Ok((stream, _)))) => (slot, stream),
+            Some((_, Err(error))) => {
+                // Out of file handles, mostly: waiting is all that helps.
+                warn!(%error, "connection not accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+            None => return connections,
+        };
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(%error, "no TCP_NODELAY");
+        }
+        let service = TowerToHyperService::new(router.clone());
+        let connection = connections.watch(server.serve_connection(TokioIo::new(stream), service));
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                debug!(%error, "connection ended");
+            }
+            drop(slot);
+        });
+    }
+}
+
+/// Serves MCP on standard input and output until the client closes them or `shutdown`. Logs must go to standard error.
 pub async fn serve_stdio(services: Arc<Services>, shutdown: CancellationToken) -> Result<(), ServeError> {
-    let _ = (services, shutdown);
-    unimplemented!("lands next")
+    let (input, output) = rmcp::transport::stdio();
+    serve_pipe(services, input, output, DRAIN_STDIO, shutdown).await
+}
+
+/// How long calls in flight get when standard input closes.
+const DRAIN_STDIO: Duration = Duration::from_secs(5);
+
+/// Serves MCP on any pair of streams, one JSON-RPC message a line.
+pub async fn serve_pipe(
+    services: Arc<Services>,
+    input: impl AsyncRead + Send + Unpin + 'static,
+    output: impl AsyncWrite + Send + Unpin + 'static,
+    drain: Duration,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
+    let mcp = Mcp::new(Arc::clone(&services));
+    let starting = mcp.serve_with_ct((input, output), CancellationToken::new());
+    let running = tokio::select! {
+        () = shutdown.cancelled() => return Ok(()),
+        started = starting => match started {
+            Ok(running) => running,
+            // The client went away before it said anything: nothing to serve, nothing wrong.
+            Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
+            Err(error) => return Err(ServeError::Stdio(Box::new(error))),
+        },
+    };
+    let ending = running.cancellation_token();
+    let mut waiting = std::pin::pin!(running.waiting());
+    let ended = tokio::select! {
+        ended = &mut waiting => ended,
+        () = shutdown.cancelled() => {
+            services.drain.drain(drain).await;
+            ending.cancel();
+            waiting.await
+        }
+    };
+    if let Err(error) = ended {
+        warn!(%error, "the MCP loop ended badly");
+    }
+    Ok(())
 }

@@ -75,7 +75,10 @@ pub(super) fn complete(response: CallResponse) -> Result<CallToolResponse, OpErr
             return Ok(asked.into());
         }
         other => {
-            return Err(unfit(format!("a result of type `{}`, which is not served", toolscout_core::text::preview(other))));
+            return Err(unfit(format!(
+                "a result of type `{}`, which is not served",
+                toolscout_core::text::preview(other)
+            )));
         }
     }
     let blocks = match result.remove("content") {
@@ -156,7 +159,8 @@ mod tests {
 
     #[test]
     fn an_unknown_block_becomes_text_and_nothing_is_lost() {
-        let through = through(json!({"content": [{"type": "hologram", "data": 7}, "bare", {"type": "text", "text": "x"}]}));
+        let through =
+            through(json!({"content": [{"type": "hologram", "data": 7}, "bare", {"type": "text", "text": "x"}]}));
         assert_eq!(through["content"][0], json!({"type": "text", "text": "{\"type\":\"hologram\",\"data\":7}"}));
         assert_eq!(through["content"][1]["text"], "\"bare\"");
         assert_eq!(through["content"][2]["text"], "x");

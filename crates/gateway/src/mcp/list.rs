@@ -137,9 +137,10 @@ impl Lists {
     pub(super) fn id_of(&self, services: &Services, caller: &Caller, name: &str) -> String {
         if services.parts.options.exposure == Exposure::Transparent {
             let view = services.parts.catalog.view();
-            let named = view.tools.iter().find(|card| {
-                card.id.name.as_str() == name && visible(&services.parts.policy, caller, card)
-            });
+            let named = view
+                .tools
+                .iter()
+                .find(|card| card.id.name.as_str() == name && visible(&services.parts.policy, caller, card));
             if let Some(card) = named {
                 return card.id.to_string();
             }
@@ -191,11 +192,7 @@ fn touches_list(services: &Services, change: &Change) -> bool {
     }
 }
 
-async fn definitions(
-    services: &Services,
-    cards: Vec<Arc<ToolCard>>,
-    exposure: Exposure,
-) -> Result<Vec<Tool>, OpError> {
+async fn definitions(services: &Services, cards: Vec<Arc<ToolCard>>, exposure: Exposure) -> Result<Vec<Tool>, OpError> {
     if cards.is_empty() {
         return Ok(Vec::new());
     }

@@ -1,0 +1,165 @@
+//! The HTTP face: `/v1` for sidecars and operators, `/openapi.json`, health, and the guard in front of everything.
+
+mod guard;
+mod v1;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::get;
+use http::header::{CACHE_CONTROL, HeaderName};
+use http::{HeaderValue, Method};
+use rmcp::transport::streamable_http_server::session::local::{LocalSessionManager, SessionConfig};
+use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
+use serde_json::json;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
+use tower_http::timeout::RequestBodyDeadlineLayer;
+use tracing::{Instrument as _, debug, info_span};
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::error::OpError;
+use crate::mcp::Mcp;
+use crate::serve::HttpOptions;
+use crate::services::Services;
+
+use self::guard::Guard;
+
+/// How long a legacy MCP session may be idle. Clients keep sessions open over lunch; their state is small.
+const SESSION_IDLE: std::time::Duration = std::time::Duration::from_secs(60 * 60);
+
+/// What every handler needs.
+pub(crate) struct App {
+    pub(crate) services: Arc<Services>,
+    pub(crate) options: HttpOptions,
+    slots: Semaphore,
+}
+
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "toolscout",
+    description = "Finds the right tool for an agent, explains why, and calls it. Failures are {\"error\": {code, message, hint, id}}."
+))]
+struct Document;
+
+/// The document of everything on `/v1`, generated from the handlers.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    documented().split_for_parts().1
+}
+
+fn documented() -> OpenApiRouter<Arc<App>> {
+    v1::router(OpenApiRouter::with_openapi(Document::openapi()))
+}
+
+/// The whole HTTP face. `closing` ends MCP sessions and open streams.
+pub(crate) fn router(services: Arc<Services>, options: HttpOptions, closing: CancellationToken) -> Router {
+    let (documented, document) = documented().split_for_parts();
+    let guard = Arc::new(Guard::new(&options));
+    let app = Arc::new(App { services: Arc::clone(&services), slots: Semaphore::new(options.max_requests), options });
+    let cors = cors(&guard);
+    let document = Arc::new(document);
+    let guarded = documented
+        .route("/openapi.json", get(async move || Json((*document).clone())))
+        .with_state(Arc::clone(&app))
+        .route_service("/mcp", mcp_service(services, app.options.max_body, closing))
+        .fallback(async || OpError::NoRoute.into_response())
+        .method_not_allowed_fallback(async || OpError::NoRoute.into_response())
+        .layer(middleware::from_fn_with_state(guard, guard::check))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), shed));
+    // Health answers to whoever can reach the port: probes know no token and come with any host name.
+    let open = Router::new()
+        .route("/healthz", get(async || Json(json!({"status": "ok"}))))
+        .route("/readyz", get(v1::readyz))
+        .with_state(Arc::clone(&app));
+    open.merge(guarded)
+        .layer(DefaultBodyLimit::max(app.options.max_body))
+        .layer(RequestBodyDeadlineLayer::new(app.options.body_timeout))
+        .layer(cors)
+        .layer(middleware::from_fn(observe))
+        .layer(CatchPanicLayer::custom(panicked))
+}
+
+fn mcp_service(
+    services: Arc<Services>,
+    max_body: usize,
+    closing: CancellationToken,
+) -> StreamableHttpService<Mcp, LocalSessionManager> {
+    let mut sessions = SessionConfig::default();
+    sessions.keep_alive = Some(SESSION_IDLE);
+    let mut manager = LocalSessionManager::default();
+    manager.session_config = sessions;
+    // Hosts and origins are the guard's business, in one place for every route.
+    let config = StreamableHttpServerConfig::default()
+        .disable_allowed_hosts()
+        .disable_allowed_origins()
+        .with_max_request_body_bytes(max_body)
+        .with_cancellation_token(closing);
+    let mcp = Mcp::new(services);
+    StreamableHttpService::new(move || Ok(mcp.clone()), manager.into(), config)
+}
+
+fn cors(guard: &Arc<Guard>) -> CorsLayer {
+    let guard = Arc::clone(guard);
+    let exposed = ["mcp-session-id", "mcp-protocol-version", "mcp-method", "mcp-name", "www-authenticate"];
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::predicate(move |origin: &HeaderValue, _| guard.admits_origin(origin)))
+        .allow_methods([Method::GET, Method::POST, Method::DELETE, Method::OPTIONS])
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers(exposed.map(HeaderName::from_static))
+}
+
+/// Answers 503 at once when too much is being answered already: a queue would only make everybody slow.
+async fn shed(axum::extract::State(app): axum::extract::State<Arc<App>>, request: Request, next: Next) -> Response {
+    if app.services.drain.is_draining() {
+        return OpError::ShuttingDown.into_response();
+    }
+    match app.slots.try_acquire() {
+        Ok(_slot) => next.run(request).await,
+        Err(_) => OpError::Busy.into_response(),
+    }
+}
+
+/// One span and one line per request. No path but the route's pattern: ids in paths are strangers' text.
+async fn observe(request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str).to_owned();
+    let span = info_span!("http", method = %request.method(), route);
+    async {
+        let started = tokio::time::Instant::now();
+        let mut response = next.run(request).await;
+        let elapsed_ms = started.elapsed().as_millis();
+        debug!(status = response.status().as_u16(), elapsed_ms, "answered");
+        // Answers depend on who asks and on the moment.
+        response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        response
+    }
+    .instrument(span)
+    .await
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the signature that the layer wants")]
+fn panicked(_cause: Box<dyn std::any::Any + Send + 'static>) -> Response {
+    // The panic hook has printed message and place; the cause may quote a request.
+    OpError::internal(std::io::Error::other("a handler panicked")).into_response()
+}
+
+impl IntoResponse for OpError {
+    fn into_response(self) -> Response {
+        let id = crate::mcp::incident();
+        self.log(&id, "http");
+        let mut response = (self.outside().status, Json(self.problem(&id))).into_response();
+        let headers = response.headers_mut();
+        if matches!(self, Self::Unauthorized) {
+            headers.insert(http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if self.retry() == toolscout_core::Retry::Later {
+            headers.insert(http::header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}

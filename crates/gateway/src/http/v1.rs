@@ -1,0 +1,211 @@
+//! The routes of `/v1`. Each documents itself; the document at `/openapi.json` is made of nothing else.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::response::Json;
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use toolscout_core::Caller;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::App;
+use crate::error::OpError;
+use crate::lenient::{self, Mistake, kind};
+use crate::ops::{self, ToolsQuery};
+use crate::wire::{
+    CallRequest, CallResponse, ExplainRequest, ExplainResponse, Problem, QualityList, Readiness, RecrawlResponse,
+    SearchRequest, SearchResponse, SelectRequest, SelectResponse, SelectionList, ToolDetails, ToolPage, UpstreamList,
+};
+
+type Answer<T> = Result<Json<T>, OpError>;
+
+pub(super) fn router(router: OpenApiRouter<Arc<App>>) -> OpenApiRouter<Arc<App>> {
+    router
+        .routes(routes!(select))
+        .routes(routes!(search))
+        .routes(routes!(tools))
+        .routes(routes!(tool))
+        .routes(routes!(call))
+        .routes(routes!(selections))
+        .routes(routes!(selection))
+        .routes(routes!(quality))
+        .routes(routes!(upstreams))
+        .routes(routes!(crawl))
+}
+
+/// Ready tool definitions for one model request.
+#[utoipa::path(post, path = "/v1/select", request_body = SelectRequest,
+    responses((status = 200, body = SelectResponse), (status = "default", body = Problem)))]
+async fn select(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Answer<SelectResponse> {
+    let object = read_object(&app, body).await?;
+    let asked = lenient::select(&object).map_err(|mistakes| OpError::BadRequest { mistakes })?;
+    in_time(&app, ops::select_for_model(&app.services, &caller, asked)).await
+}
+
+/// The tools that fit a task, best first.
+#[utoipa::path(post, path = "/v1/search", request_body = SearchRequest,
+    responses((status = 200, body = SearchResponse), (status = "default", body = Problem)))]
+async fn search(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Answer<SearchResponse> {
+    let object = read_object(&app, body).await?;
+    let asked = lenient::search(&object).map_err(|mistakes| OpError::BadRequest { mistakes })?;
+    in_time(&app, ops::search(&app.services, &caller, asked)).await
+}
+
+/// One page of the tools, by id.
+#[utoipa::path(get, path = "/v1/tools", params(ToolsQuery),
+    responses((status = 200, body = ToolPage), (status = "default", body = Problem)))]
+async fn tools(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    query: Result<Query<ToolsQuery>, axum::extract::rejection::QueryRejection>,
+) -> Answer<ToolPage> {
+    ops::tools(&app.services, &caller, &read_query(query)?).map(Json)
+}
+
+/// Everything about one tool.
+#[utoipa::path(get, path = "/v1/tools/{id}", params(("id" = String, Path, description = "Tool id or wire name")),
+    responses((status = 200, body = ToolDetails), (status = "default", body = Problem)))]
+async fn tool(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Answer<ToolDetails> {
+    in_time(&app, ops::tool(&app.services, &caller, &id)).await
+}
+
+/// Calls a tool. A failure that the tool itself reports is a 200 with `is_error`.
+#[utoipa::path(post, path = "/v1/tools/{id}/call", request_body = CallRequest,
+    params(("id" = String, Path, description = "Tool id or wire name")),
+    responses((status = 200, body = CallResponse), (status = "default", body = Problem)))]
+async fn call(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    body: Body,
+) -> Answer<CallResponse> {
+    let mut object = read_object(&app, body).await?;
+    object.insert("id".to_owned(), Value::from(id));
+    let asked = lenient::call(&object).map_err(|mistakes| OpError::BadRequest { mistakes })?;
+    let conditions = ops::Conditions::default();
+    // A client that goes away ends its call.
+    let _gone = conditions.cancel.clone().drop_guard();
+    ops::call(&app.services, &caller, asked, conditions).await.map(Json)
+}
+
+/// How many to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct SelectionsQuery {
+    /// At most this many, 1 to 500; 50 when absent.
+    limit: Option<usize>,
+}
+
+/// The newest selections.
+#[utoipa::path(get, path = "/v1/selections", params(SelectionsQuery),
+    responses((status = 200, body = SelectionList), (status = "default", body = Problem)))]
+async fn selections(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    query: Result<Query<SelectionsQuery>, axum::extract::rejection::QueryRejection>,
+) -> Answer<SelectionList> {
+    let limit = read_query(query)?.limit;
+    in_time(&app, ops::selections(&app.services, &caller, limit)).await
+}
+
+/// Which tool to ask about.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct WhyQuery {
+    /// A tool id: why is it in the selection, or why not?
+    tool: Option<String>,
+}
+
+/// A selection's evidence, or why one tool is in it or not.
+#[utoipa::path(get, path = "/v1/selections/{id}", params(("id" = String, Path, description = "Selection id"), WhyQuery),
+    responses((status = 200, body = ExplainResponse), (status = "default", body = Problem)))]
+async fn selection(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    query: Result<Query<WhyQuery>, axum::extract::rejection::QueryRejection>,
+) -> Answer<ExplainResponse> {
+    let asked = ExplainRequest { selection_id: id, tool: read_query(query)?.tool };
+    in_time(&app, ops::explain(&app.services, &caller, asked)).await
+}
+
+/// How the calls of every tool went, worst first.
+#[utoipa::path(get, path = "/v1/quality", responses((status = 200, body = QualityList), (status = "default", body = Problem)))]
+async fn quality(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>) -> Json<QualityList> {
+    Json(ops::quality(&app.services, &caller))
+}
+
+/// The state of every upstream.
+#[utoipa::path(get, path = "/v1/upstreams", responses((status = 200, body = UpstreamList), (status = "default", body = Problem)))]
+async fn upstreams(State(app): State<Arc<App>>) -> Json<UpstreamList> {
+    Json(ops::upstreams(&app.services))
+}
+
+/// Crawls one upstream now and waits for the end.
+#[utoipa::path(post, path = "/v1/upstreams/{id}/crawl", params(("id" = String, Path, description = "Upstream id")),
+    responses((status = 200, body = RecrawlResponse), (status = "default", body = Problem)))]
+async fn crawl(State(app): State<Arc<App>>, Path(id): Path<String>) -> Answer<RecrawlResponse> {
+    ops::recrawl(&app.services, &id).await.map(Json)
+}
+
+/// Whether requests are answered: 200, or 503 while they are not.
+pub(super) async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Readiness>) {
+    let readiness = ops::readiness(&app.services);
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(readiness))
+}
+
+async fn in_time<T>(app: &App, work: impl Future<Output = Result<T, OpError>>) -> Answer<T> {
+    let limit = app.options.request_timeout;
+    match tokio::time::timeout(limit, work).await {
+        Ok(answer) => answer.map(Json),
+        Err(_) => Err(OpError::TooSlow { seconds: limit.as_secs() }),
+    }
+}
+
+/// The body as a JSON object, whatever its content type says. Nothing at all is an empty object.
+async fn read_object(app: &App, body: Body) -> Result<Map<String, Value>, OpError> {
+    let limit = app.options.max_body;
+    let bytes = axum::body::to_bytes(body, limit).await.map_err(|error| {
+        let too_large =
+            std::error::Error::source(&error).is_some_and(|cause| cause.to_string().contains("length limit"));
+        if too_large { OpError::TooLarge { limit } } else { bad_body(format!("could not be read: {error}")) }
+    })?;
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Map::new());
+    }
+    match serde_json::from_slice(&bytes) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(other) => Err(bad_body(format!("must be a JSON object, not {}", kind(&other)))),
+        Err(error) => Err(bad_body(format!("is no JSON: {error}"))),
+    }
+}
+
+fn bad_body(message: String) -> OpError {
+    OpError::BadRequest { mistakes: vec![Mistake { field: "body".to_owned(), message }] }
+}
+
+fn read_query<T>(query: Result<Query<T>, axum::extract::rejection::QueryRejection>) -> Result<T, OpError> {
+    query.map(|Query(query)| query).map_err(|rejection| {
+        let message = toolscout_core::text::preview(&rejection.body_text());
+        OpError::BadRequest { mistakes: vec![Mistake { field: "query".to_owned(), message }] }
+    })
+}
