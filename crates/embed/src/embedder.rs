@@ -1,24 +1,28 @@
 //! The real embedder: fastembed over ONNX Runtime.
+//!
+//! Two kinds of sessions run the same model. One stands ready for single texts and spreads each over a few threads: a
+//! query answers in about a millisecond. Documents go through lanes of one thread each, opened when the first batch comes
+//! and dropped by [`Embed::rest`]; they run at low priority, so that a query asked meanwhile does not wait for them.
+//!
+//! Documents are not packed into batches: one at a time was measured to be the fastest form on the CPUs we know (padding and
+//! cache misses cost more than a batch saves), and a text alone cannot be influenced by its neighbours.
 
-use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use crate::{Embed, Embedding, Error, ModelInfo, RuntimeOptions, Want};
+use fastembed::{InitOptionsUserDefined, TextEmbedding, TokenizerFiles, UserDefinedEmbeddingModel};
+use parking_lot::{Condvar, Mutex};
+use tracing::debug;
 
-/// Where a model comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ModelSource {
-    /// The one inside the binary.
-    Builtin,
-    /// A folder with `manifest.json` and the files it names.
-    Dir(PathBuf),
-}
+use crate::manifest::{Manifest, ModelSource};
+use crate::runtime::{Runtime, runtime};
+use crate::{Embed, Embedding, Error, ModelInfo, RuntimeOptions, TokenVectors, Want, normalize};
 
 /// How to run a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EmbedOptions {
     /// Threads that work together on one query. More than the machine has cores makes it slower.
     pub query_threads: usize,
-    /// How many batches of documents are worked on side by side, each on one thread. Each takes some 60 MB while it lasts.
+    /// How many documents are worked on side by side, each on one thread. Each takes some 60 MB while it lasts.
     pub document_lanes: usize,
     /// Where ONNX Runtime comes from.
     pub runtime: RuntimeOptions,
@@ -27,33 +31,277 @@ pub struct EmbedOptions {
 impl Default for EmbedOptions {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { query_threads: cores.min(4), document_lanes: cores.min(4), runtime: RuntimeOptions::default() }
+        Self { query_threads: cores.min(2), document_lanes: cores.min(4), runtime: RuntimeOptions::default() }
     }
 }
 
 /// The default implementation of [`Embed`].
 pub struct Embedder {
-    model: ModelInfo,
+    info: ModelInfo,
+    manifest: Manifest,
+    source: ModelSource,
+    runtime: Runtime,
+    query: Mutex<TextEmbedding>,
+    lanes: Mutex<Lanes>,
+    lane_freed: Condvar,
+    max_lanes: usize,
+    n_inferences: AtomicU64,
+}
+
+/// The sessions for documents.
+#[derive(Default)]
+struct Lanes {
+    idle: Vec<TextEmbedding>,
+    n_open: usize,
 }
 
 impl Embedder {
     /// Checks the model's files against their manifest, loads ONNX Runtime if this process has not yet, opens the model and
     /// tries it once. Takes about a fifth of a second.
-    pub fn load(_source: &ModelSource, _options: &EmbedOptions) -> Result<Self, Error> {
-        Err(Error::NoBuiltin)
+    pub fn load(source: &ModelSource, options: &EmbedOptions) -> Result<Self, Error> {
+        let manifest = Manifest::read(source)?;
+        let runtime = runtime(&options.runtime)?;
+        let query = open(&manifest, source, &runtime, options.query_threads.max(1))?;
+        let info = ModelInfo {
+            id: manifest.id.clone(),
+            dimension: manifest.dimension,
+            max_tokens: manifest.max_tokens,
+            sha256: manifest.fingerprint(),
+            licence: manifest.licence.clone(),
+            runtime: runtime.info.clone(),
+        };
+        let embedder = Self {
+            info,
+            manifest,
+            source: source.clone(),
+            runtime,
+            query: Mutex::new(query),
+            lanes: Mutex::new(Lanes::default()),
+            lane_freed: Condvar::new(),
+            max_lanes: options.document_lanes.max(1),
+            n_inferences: AtomicU64::new(0),
+        };
+        // A model of the wrong shape shows now and not in the first answer; and the first run is the slow one.
+        run(&mut embedder.query.lock(), &embedder.manifest, "search the web", Want::Pooled)?;
+        Ok(embedder)
+    }
+
+    /// The manifest of the model.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    fn documents(&self, texts: &[&str], want: Want) -> Result<Vec<Embedding>, Error> {
+        let next = AtomicUsize::new(0);
+        let results = Mutex::new(Vec::with_capacity(texts.len()));
+        let work = || {
+            give_way();
+            let mut lane = self.take_lane()?;
+            while let Some(text_idx) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|idx| *idx < texts.len()) {
+                let embedding = run(lane.session(), &self.manifest, texts[text_idx], want)?;
+                self.n_inferences.fetch_add(1, Ordering::Relaxed);
+                results.lock().push((text_idx, embedding));
+            }
+            Ok::<(), Error>(())
+        };
+        let n_workers = self.max_lanes.min(texts.len());
+        // Also with one worker on a thread of its own: the caller's priority is not ours to lower.
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..n_workers).map(|_| scope.spawn(work)).collect();
+            workers.into_iter().try_for_each(|worker| match worker.join() {
+                Ok(done) => done,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
+        })?;
+        let mut results = results.into_inner();
+        results.sort_unstable_by_key(|(text_idx, _)| *text_idx);
+        Ok(results.into_iter().map(|(_, embedding)| embedding).collect())
+    }
+
+    /// A session of our own for a while: an idle one, a new one, or the next that somebody gives back.
+    fn take_lane(&self) -> Result<Lane<'_>, Error> {
+        let mut lanes = self.lanes.lock();
+        let session = loop {
+            if let Some(session) = lanes.idle.pop() {
+                break Some(session);
+            }
+            if lanes.n_open < self.max_lanes {
+                lanes.n_open += 1;
+                break None;
+            }
+            self.lane_freed.wait(&mut lanes);
+        };
+        drop(lanes);
+        let mut lane = Lane { embedder: self, session };
+        if lane.session.is_none() {
+            lane.session = Some(open(&self.manifest, &self.source, &self.runtime, 1)?);
+            debug!(model = %self.info.id, "document lane opened");
+        }
+        Ok(lane)
     }
 }
 
 impl Embed for Embedder {
     fn model(&self) -> &ModelInfo {
-        &self.model
+        &self.info
     }
 
-    fn embed(&self, _texts: &[&str], _want: Want) -> Result<Vec<Embedding>, Error> {
-        Err(Error::NoBuiltin)
+    fn embed(&self, texts: &[&str], want: Want) -> Result<Vec<Embedding>, Error> {
+        match texts {
+            [] => Ok(Vec::new()),
+            [text] => {
+                let embedding = run(&mut self.query.lock(), &self.manifest, text, want)?;
+                self.n_inferences.fetch_add(1, Ordering::Relaxed);
+                Ok(vec![embedding])
+            }
+            texts => self.documents(texts, want),
+        }
     }
 
     fn inferences(&self) -> u64 {
-        0
+        self.n_inferences.load(Ordering::Relaxed)
+    }
+
+    fn rest(&self) {
+        let mut lanes = self.lanes.lock();
+        lanes.n_open -= lanes.idle.len();
+        lanes.idle.clear();
+    }
+}
+
+impl std::fmt::Debug for Embedder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Embedder").field("model", &self.info).finish_non_exhaustive()
+    }
+}
+
+/// A document session in use; goes back to the idle ones on drop. One that never opened gives its place back.
+struct Lane<'a> {
+    embedder: &'a Embedder,
+    session: Option<TextEmbedding>,
+}
+
+impl Lane<'_> {
+    fn session(&mut self) -> &mut TextEmbedding {
+        self.session.as_mut().expect("take_lane hands out lanes with a session only")
+    }
+}
+
+impl Drop for Lane<'_> {
+    fn drop(&mut self) {
+        let mut lanes = self.embedder.lanes.lock();
+        match self.session.take() {
+            Some(session) => lanes.idle.push(session),
+            None => lanes.n_open -= 1,
+        }
+        drop(lanes);
+        self.embedder.lane_freed.notify_one();
+    }
+}
+
+fn open(
+    manifest: &Manifest,
+    source: &ModelSource,
+    runtime: &Runtime,
+    n_threads: usize,
+) -> Result<TextEmbedding, Error> {
+    let files = manifest.files(source)?;
+    // fastembed wants the four files of a Hugging Face folder. All that it reads from the other three is in our manifest.
+    let tokenizer_config =
+        serde_json::json!({ "model_max_length": manifest.max_tokens, "pad_token": manifest.pad_token });
+    let tokenizer_files = TokenizerFiles {
+        tokenizer_file: files.tokenizer.into_owned(),
+        config_file: b"{}".to_vec(),
+        special_tokens_map_file: b"{}".to_vec(),
+        tokenizer_config_file: tokenizer_config.to_string().into_bytes(),
+    };
+    let options = InitOptionsUserDefined::new()
+        .with_environment(runtime.environment.clone())
+        .with_max_length(manifest.max_tokens)
+        .with_intra_threads(n_threads)
+        // The threads of one query wait for each other actively, which halves its time, but stop when it is answered:
+        // a sidecar that idles must not burn the agent's CPU.
+        .with_session_config("session.force_spinning_stop", "1");
+    let model = UserDefinedEmbeddingModel::new(files.model.into_owned(), tokenizer_files);
+    TextEmbedding::try_new_from_user_defined(model, options)
+        .map_err(|source| Error::Open { model: manifest.id.clone(), source: Box::new(source) })
+}
+
+/// One text through the model.
+fn run(session: &mut TextEmbedding, manifest: &Manifest, text: &str, want: Want) -> Result<Embedding, Error> {
+    let failed =
+        |source: Box<dyn std::error::Error + Send + Sync>| Error::Inference { model: manifest.id.clone(), source };
+    let text = cut(text, manifest.max_tokens);
+    let batches = session.transform([text], Some(1)).map_err(|error| failed(Box::new(error)))?.into_raw();
+    let output = batches.first().and_then(|batch| batch.outputs.iter().find(|(name, _)| *name == manifest.output));
+    let Some((_, output)) = output else {
+        return Err(failed(format!("it has no output `{}`", manifest.output).into()));
+    };
+    let (shape, numbers) = output.try_extract_tensor::<f32>().map_err(|error| failed(Box::new(error)))?;
+    let shape: Vec<usize> = shape.iter().map(|size| usize::try_from(*size).unwrap_or(0)).collect();
+    let dim = manifest.dimension;
+    let [1, n_tokens, found] = shape[..] else {
+        return Err(Error::Dimension { model: manifest.id.clone(), expected: dim, found: shape });
+    };
+    if found != dim || n_tokens == 0 {
+        return Err(Error::Dimension { model: manifest.id.clone(), expected: dim, found: shape });
+    }
+    let pooled = mean(numbers, dim);
+    if !pooled.iter().all(|x| x.is_finite()) {
+        return Err(failed("it gave numbers that are not finite".into()));
+    }
+    let tokens = match want {
+        Want::Pooled => None,
+        Want::Tokens => Some(token_vectors(session, text, numbers, dim).map_err(failed)?),
+    };
+    Ok(Embedding { pooled, tokens })
+}
+
+/// A bound on what the tokenizer has to read. No text of words comes near 32 bytes a token; a text without spaces, which the
+/// tokenizer makes one unknown word of, is cut here, as long as it may be.
+fn cut(text: &str, max_tokens: usize) -> &str {
+    let end = text.floor_char_boundary(max_tokens * 32);
+    &text[..end]
+}
+
+/// The mean of all token vectors, marks included (as the model was trained), scaled to length 1.
+fn mean(numbers: &[f32], dim: usize) -> Vec<f32> {
+    let mut sum = vec![0.0; dim];
+    for row in numbers.chunks_exact(dim) {
+        sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+    }
+    // No division by the number of rows: scaling follows.
+    normalize(&mut sum);
+    sum
+}
+
+fn token_vectors(
+    session: &TextEmbedding,
+    text: &str,
+    numbers: &[f32],
+    dim: usize,
+) -> Result<TokenVectors, Box<dyn std::error::Error + Send + Sync>> {
+    let encoding = session.tokenizer.encode(text, true)?;
+    let is_mark = encoding.get_special_tokens_mask();
+    let mut result = TokenVectors { tokens: Vec::new(), vectors: Vec::new(), dim };
+    if is_mark.len() * dim != numbers.len() {
+        return Err(format!("{} tokens, but {} numbers came out", is_mark.len(), numbers.len()).into());
+    }
+    for ((token, is_mark), row) in encoding.get_tokens().iter().zip(is_mark).zip(numbers.chunks_exact(dim)) {
+        if *is_mark == 0 {
+            result.tokens.push(token.clone());
+            let start = result.vectors.len();
+            result.vectors.extend_from_slice(row);
+            normalize(&mut result.vectors[start..]);
+        }
+    }
+    Ok(result)
+}
+
+/// Lets queries go first. On Linux the nice value belongs to the thread; elsewhere it would be the whole process's.
+fn give_way() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(10) {
+        debug!(%error, "cannot lower the priority of document threads");
     }
 }

@@ -24,8 +24,9 @@ pub mod manifest;
 pub mod query;
 pub mod runtime;
 
-pub use embedder::{EmbedOptions, Embedder, ModelSource};
+pub use embedder::{EmbedOptions, Embedder};
 pub use embedding::{Embed, Embedding, ModelInfo, TokenVectors, Want, dot, normalize};
 pub use error::Error;
+pub use manifest::{Manifest, ModelSource};
 pub use query::{QueryEmbedder, QueryOptions};
 pub use runtime::{RuntimeInfo, RuntimeOptions};
