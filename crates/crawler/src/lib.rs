@@ -8,6 +8,7 @@
 //! tool, never ranks. All waiting is on tokio's clock, all chance comes from a seed.
 
 mod crawler;
+mod job;
 mod options;
 mod report;
 mod source;
