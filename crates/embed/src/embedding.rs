@@ -15,7 +15,8 @@ pub trait Embed: Send + Sync {
     fn model(&self) -> &ModelInfo;
 
     /// Embeds these texts. One text is taken for a query and goes ahead of any batch that is under way; more are taken for
-    /// documents. Texts of a failed call may count as inferences.
+    /// documents: give as many as there are at a time (dozens), since they are worked on side by side and a call ends with its
+    /// slowest text. Texts of a failed call may count as inferences.
     fn embed(&self, texts: &[&str], want: Want) -> Result<Vec<Embedding>, Error>;
 
     /// How many texts were run through the model so far. Proves that nothing is embedded twice.

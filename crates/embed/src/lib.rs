@@ -29,4 +29,4 @@ pub use embedding::{Embed, Embedding, ModelInfo, TokenVectors, Want, dot, normal
 pub use error::Error;
 pub use manifest::{Manifest, ModelSource};
 pub use query::{QueryEmbedder, QueryOptions};
-pub use runtime::{RuntimeInfo, RuntimeOptions};
+pub use runtime::{RuntimeInfo, RuntimeOptions, Unpack};

@@ -98,6 +98,11 @@ impl QueryEmbedder {
     pub fn remembered(&self) -> u64 {
         self.shared.n_remembered.load(Ordering::Relaxed)
     }
+
+    /// How many callers wait for a worker right now.
+    pub fn waiting(&self) -> usize {
+        self.shared.door.lock().n_waiting
+    }
 }
 
 impl Shared {

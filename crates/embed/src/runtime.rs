@@ -18,9 +18,18 @@ use crate::Error;
 pub struct RuntimeOptions {
     /// A shared library to load instead of any other.
     pub library: Option<PathBuf>,
-    /// A folder of ours where the built-in library may be unpacked for a moment, if it cannot be loaded from memory.
-    /// The system's temporary folder by default.
-    pub unpack_dir: Option<PathBuf>,
+    /// How the copy inside the binary gets to the system's loader, which takes files only.
+    pub unpack: Unpack,
+}
+
+/// Where the built-in library is a file for the moment of loading.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Unpack {
+    /// In memory (Linux); the system's temporary folder where there is no such thing or it is forbidden.
+    #[default]
+    Memory,
+    /// In this folder, made if missing, which must allow execution. The file is gone after loading.
+    Folder(PathBuf),
 }
 
 /// What runs a model. `toolscout doctor` shows it.
@@ -116,19 +125,21 @@ mod inside {
     use std::fs;
     use std::io::Write;
 
-    use super::{Error, Path, PathBuf, Runtime, RuntimeOptions, debug, open};
+    use super::{Error, Path, PathBuf, Runtime, RuntimeOptions, Unpack, debug, open};
 
     const VERSION: Option<&str> = Some(env!("TOOLSCOUT_ORT_VERSION"));
     static LIBRARY: &[u8] = include_bytes!(env!("TOOLSCOUT_ORT_LIBRARY"));
 
     pub(super) fn load(options: &RuntimeOptions) -> Result<Runtime, Error> {
+        if let Unpack::Folder(folder) = &options.unpack {
+            return from_folder(folder);
+        }
         #[cfg(target_os = "linux")]
         match from_memory() {
             Ok(runtime) => return Ok(runtime),
             Err(reason) => debug!(reason, "onnx runtime cannot be loaded from memory, unpacking it"),
         }
-        let folder = options.unpack_dir.clone().unwrap_or_else(std::env::temp_dir);
-        from_folder(&folder)
+        from_folder(&std::env::temp_dir())
     }
 
     #[cfg(target_os = "linux")]
@@ -147,7 +158,7 @@ mod inside {
 
     /// Writes the library to a folder that only we can read, loads it and removes it: what is mapped stays, and nobody can
     /// swap the file between two starts.
-    pub(super) fn from_folder(folder: &Path) -> Result<Runtime, Error> {
+    fn from_folder(folder: &Path) -> Result<Runtime, Error> {
         let failed = |error: std::io::Error| Error::Runtime {
             origin: "the built-in copy".to_owned(),
             reason: format!("unpack to {}: {error}", folder.display()),
