@@ -100,8 +100,9 @@ impl DenseSnapshot {
     }
 
     fn search_graph(&self, graph: &Graph, query: &[f32], allow: &Allow, k: usize, share: f64) -> Vec<DenseHit> {
-        // Ask for so many that about `k` remain after filtering, and half as many again: int8 order is not f32 order.
-        let n_asked = (1.5 * k as f64 / share).ceil() as usize;
+        // Ask for so many that about twice `k` remain after filtering: int8 order is not f32 order, and what is allowed is
+        // not spread evenly. Too few all the same: the caller searches exactly.
+        let n_asked = (2.0 * k as f64 / share).ceil() as usize + 32;
         let mut hits: Vec<DenseHit> = graph
             .nearest(&Quantised::of(query), n_asked)
             .filter_map(|row| {

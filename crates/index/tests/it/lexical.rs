@@ -1,0 +1,148 @@
+//! Search by words:
+//! 1. It answers when `apply` returns, without any vector.
+//! 2. Every field is searched, and the name weighs more than the description.
+//! 3. The contributions of terms and fields add up to the score.
+//! 4. What the allow-set leaves out is never found.
+//! 5. The order is by score, then by tool id.
+//! 6. Scores depend on the catalog alone, not on how it came to be.
+
+use proptest::prelude::*;
+use toolscout_core::ToolCard;
+use toolscout_index::{Allow, DenseMode, DocSet, IndexHost, LexicalOptions, Snapshot};
+use toolscout_store::Store;
+
+use crate::world::{card, ids, options, settled, small, view};
+
+fn host(cards: Vec<ToolCard>) -> std::sync::Arc<IndexHost> {
+    settled(&Store::temporary().unwrap(), None, DenseMode::Auto, cards)
+}
+
+#[track_caller]
+fn check(query: &str, expect: &[&str]) {
+    let snapshot = host(small()).snapshot();
+    let hits = snapshot.lexical(query, &Allow::All, 3);
+    assert_eq!(ids(&snapshot, hits.iter().map(|hit| hit.doc)), expect, "{query}");
+}
+
+#[test]
+fn every_field_is_searched() {
+    check("create issue", &["forge:create_issue", "forge:list_issues"]);
+    check("createIssue", &["forge:create_issue", "forge:list_issues"]);
+    check("order_cake", &["bakery:orderCake"]);
+    check("bakery", &["bakery:bake_bread", "bakery:orderCake"]);
+    check("loaf", &["bakery:bake_bread"]);
+    check("labels", &["forge:create_issue"]);
+    check("wish", &["forge:create_issue"]);
+    check("what kind of trouble", &["forge:create_issue"]);
+    check("outdoors", &["weather:get_forecast"]);
+    check("pastries", &["bakery:orderCake"]);
+    check("submarine", &[]);
+    check("", &[]);
+    check("🦀 ()", &[]);
+}
+
+#[test]
+fn the_name_weighs_more_than_the_description() {
+    let snapshot = host(vec![card("a:other", "export things"), card("b:export", "other things")]).snapshot();
+    let hits = snapshot.lexical("export", &Allow::All, 2);
+    assert_eq!(ids(&snapshot, hits.iter().map(|hit| hit.doc)), ["b:export", "a:other"]);
+}
+
+fn adds_up(snapshot: &Snapshot, query: &str) {
+    let run = snapshot.lexical_run(query, &Allow::All, &LexicalOptions::default());
+    let hits = run.top(100);
+    let docs: Vec<u32> = hits.iter().map(|hit| hit.doc).collect();
+    for (hit, details) in hits.iter().zip(run.details(&docs)) {
+        let sum: f64 = details.terms.iter().map(|term| term.contribution).sum();
+        assert!((sum - hit.score).abs() < 1e-9, "{query}: {sum} against {}", hit.score);
+        assert_eq!(snapshot.lexical_terms(query, hit.doc), details.terms);
+        assert!(details.coverage > 0.0 && details.coverage < 1.0 + 1e-9);
+        assert_eq!(run.score(hit.doc), hit.score);
+    }
+}
+
+#[test]
+fn contributions_add_up_to_the_score() {
+    let snapshot = host(small()).snapshot();
+    adds_up(&snapshot, "open a new issue with the label bug in the forge's repository");
+    adds_up(&snapshot, "cake");
+}
+
+#[test]
+fn equal_scores_stand_in_the_order_of_ids_every_time() {
+    let twins = || ["d", "b", "a", "c"].map(|up| card(&format!("{up}:same"), "the very same words"));
+    let snapshot = host(twins().to_vec()).snapshot();
+    for _ in 0..50 {
+        // One-letter upstream ids are terms too, so the query must not hold one.
+        let hits = snapshot.lexical("very same words", &Allow::All, 3);
+        assert_eq!(ids(&snapshot, hits.iter().map(|hit| hit.doc)), ["a:same", "b:same", "c:same"]);
+    }
+}
+
+#[test]
+fn without_a_model_the_state_says_so() {
+    let progress = host(small()).snapshot().progress().clone();
+    assert_eq!(progress.state.as_str(), "lexical");
+    assert_eq!(progress.reason.as_deref(), Some("no embedding model is loaded"));
+}
+
+#[test]
+fn many_cards_are_found_one_by_one() {
+    let cards: Vec<_> = (0..1500).map(|i| card(&format!("up{}:tool_n{i}n", i % 7), "one of many")).collect();
+    let host = host(cards);
+    let snapshot = host.snapshot();
+    for i in [0, 1, 511, 512, 1499] {
+        let hits = snapshot.lexical(&format!("tool_n{i}n"), &Allow::All, 1);
+        assert_eq!(ids(&snapshot, hits.iter().map(|hit| hit.doc)), [format!("up{}:tool_n{i}n", i % 7)]);
+    }
+    assert_eq!(snapshot.lexical("many", &Allow::All, 5000).len(), 1500);
+}
+
+const WORDS: [&str; 8] = ["alpha", "beta", "gamma", "delta", "omega", "sigma", "kappa", "theta"];
+
+fn any_cards() -> impl Strategy<Value = Vec<ToolCard>> {
+    let text = prop::collection::vec(prop::sample::select(&WORDS[..]), 1..8);
+    let one = (0..12u8, text.clone(), text).prop_map(|(i, name, text)| {
+        let name = name.into_iter().take(2).collect::<Vec<_>>().join("_");
+        card(&format!("up{}:{name}_{i}", i % 3), &text.join(" "))
+    });
+    prop::collection::vec(one, 0..10)
+}
+
+/// Everything a query says, scores included.
+fn answer(snapshot: &Snapshot, query: &str, allow: &Allow) -> Vec<(String, f64)> {
+    let hits = snapshot.lexical(query, allow, 100);
+    hits.iter().map(|hit| (snapshot.card(hit.doc).id.to_string(), hit.score)).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn history_does_not_matter(states in prop::collection::vec(any_cards(), 1..5)) {
+        let store = Store::temporary().unwrap();
+        let travelled = IndexHost::open(options(None, DenseMode::Auto), &store, None).unwrap();
+        for (generation, cards) in (1u64..).zip(&states) {
+            travelled.apply(&view(generation, cards.clone())).unwrap();
+        }
+        let fresh = host(states.last().unwrap().clone());
+        let (a, b) = (travelled.snapshot(), fresh.snapshot());
+        for query in ["alpha", "beta gamma", "up1 omega delta kappa", "theta_1 sigma"] {
+            prop_assert_eq!(answer(&a, query, &Allow::All), answer(&b, query, &Allow::All), "{}", query);
+            adds_up(&a, query);
+        }
+    }
+
+    #[test]
+    fn the_allow_set_filters_and_changes_nothing_else(cards in any_cards(), bits in any::<u16>()) {
+        let snapshot = host(cards).snapshot();
+        let allowed: DocSet = (0..snapshot.len() as u32).filter(|doc| bits & (1 << doc) != 0).collect();
+        let all = answer(&snapshot, "alpha beta gamma", &Allow::All);
+        let inside = |id: &str| {
+            let doc = snapshot.view().position(&id.parse().unwrap()).unwrap();
+            allowed.contains(doc as u32)
+        };
+        let expect: Vec<_> = all.into_iter().filter(|(id, _)| inside(id)).collect();
+        prop_assert_eq!(answer(&snapshot, "alpha beta gamma", &Allow::Only(allowed.clone())), expect);
+    }
+}
