@@ -1,11 +1,14 @@
 //! The ranking variants that can be measured.
 
+use toolscout_selector::{Abstain, Fusion, SelectorOptions};
+
 use crate::error::Error;
 
 /// One ranking variant. A closed list: an arm's name in a report always means the same thing.
 ///
-/// To add one: a variant, a line in each of [`Arm::ALL`], [`Arm::name`], [`Arm::what`] and [`Arm::needs_vectors`], and
-/// its selector options in `run::options_of`; the compiler finds the places.
+/// Every arm goes through the same `select`, over the same index, with the same text analysis; only options differ. The
+/// one-sided arms and `rrf` never abstain: a refusal threshold that was set for the hybrid would make them look worse than
+/// they are. To add one: a variant, and a line wherever the compiler then asks for it, [`Arm::options`] among them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Arm {
     /// What `search_tools` answers with, as configured by default.
@@ -16,11 +19,15 @@ pub enum Arm {
     Dense,
     /// Both sides, fused by reciprocal rank instead of by score.
     Rrf,
+    /// [`Arm::Hybrid`] that never says that nothing fits: what the refusals cost and bring.
+    NoAbstain,
+    /// [`Arm::Hybrid`] in which the same tool on several servers takes several places.
+    NoFamilies,
 }
 
 impl Arm {
     /// All of them.
-    pub const ALL: &[Self] = &[Self::Hybrid, Self::Bm25, Self::Dense, Self::Rrf];
+    pub const ALL: &[Self] = &[Self::Hybrid, Self::Bm25, Self::Dense, Self::Rrf, Self::NoAbstain, Self::NoFamilies];
 
     /// The name in commands and reports.
     pub fn name(self) -> &'static str {
@@ -29,6 +36,8 @@ impl Arm {
             Self::Bm25 => "bm25",
             Self::Dense => "dense",
             Self::Rrf => "rrf",
+            Self::NoAbstain => "hybrid-no-abstain",
+            Self::NoFamilies => "hybrid-no-families",
         }
     }
 
@@ -39,6 +48,22 @@ impl Arm {
             Self::Bm25 => "full-text search alone",
             Self::Dense => "vectors alone",
             Self::Rrf => "full text and vectors, fused by reciprocal rank",
+            Self::NoAbstain => "the default selection, which never says that nothing fits",
+            Self::NoFamilies => "the default selection, with twins of a tool listed one by one",
+        }
+    }
+
+    /// What it asks of the selector.
+    pub fn options(self) -> SelectorOptions {
+        let never = Abstain { below: 0.0 };
+        let default = SelectorOptions::default();
+        match self {
+            Self::Hybrid => default,
+            Self::Bm25 => SelectorOptions { fusion: Fusion::Lexical, abstain: never, ..default },
+            Self::Dense => SelectorOptions { fusion: Fusion::Dense, abstain: never, ..default },
+            Self::Rrf => SelectorOptions { fusion: Fusion::Rrf { k: 60.0 }, abstain: never, ..default },
+            Self::NoAbstain => SelectorOptions { abstain: never, ..default },
+            Self::NoFamilies => SelectorOptions { families: false, ..default },
         }
     }
 
@@ -47,7 +72,7 @@ impl Arm {
     /// [`Arm::Hybrid`] can: like the service, it falls back to the lexical side, and the report's `model` is absent.
     pub fn needs_vectors(self) -> bool {
         match self {
-            Self::Hybrid | Self::Bm25 => false,
+            Self::Hybrid | Self::Bm25 | Self::NoAbstain | Self::NoFamilies => false,
             Self::Dense | Self::Rrf => true,
         }
     }
@@ -56,7 +81,7 @@ impl Arm {
     pub fn uses_vectors(self) -> bool {
         match self {
             Self::Bm25 => false,
-            Self::Hybrid | Self::Dense | Self::Rrf => true,
+            Self::Hybrid | Self::Dense | Self::Rrf | Self::NoAbstain | Self::NoFamilies => true,
         }
     }
 }

@@ -79,8 +79,11 @@ pub enum Error {
 
 impl Error {
     /// Wraps another crate's error with the step it happened in.
-    pub(crate) fn build(step: &'static str) -> impl FnOnce(Box<dyn std::error::Error + Send + Sync>) -> Self {
-        move |source| Self::Build { step, source }
+    pub(crate) fn build<E>(step: &'static str) -> impl FnOnce(E) -> Self
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        move |source| Self::Build { step, source: source.into() }
     }
 
     /// Who has to act.

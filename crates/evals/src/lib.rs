@@ -16,6 +16,7 @@
 //! ```
 
 pub mod arm;
+mod bench;
 pub mod command;
 pub mod compare;
 mod error;

@@ -7,9 +7,12 @@ use std::sync::Arc;
 use toolscout_embed::Embed;
 
 use crate::arm::Arm;
+use crate::bench::{ANSWER_TOOLS, Asked, Bench};
 use crate::error::Error;
-use crate::files::{QueryLine, read_queries};
-use crate::report::Report;
+use crate::files::{QueryLine, read_queries, read_tools};
+use crate::metric::Labels;
+use crate::report::{About, ArmReport, LabelReport, QueryReport, Report};
+use crate::score::{Sliced, metrics_at, unknown};
 use crate::stats::DEFAULT_RESAMPLES;
 
 /// How many tools an arm is asked for, unless told otherwise: recall@10 needs ten.
@@ -145,13 +148,63 @@ pub enum Progress {
 }
 
 /// Measures. Needs no server, no network and no earlier state; writes nothing but the vector cache, if one is asked for.
-pub fn run(options: &RunOptions, _progress: &dyn Fn(Progress)) -> Result<Report, Error> {
+pub fn run(options: &RunOptions, progress: &dyn Fn(Progress)) -> Result<Report, Error> {
     options.check()?;
+    let tools = read_tools(&options.catalog)?;
     let mut queries = read_queries(&options.queries)?;
     if !options.slices.is_empty() {
         keep_slices(&mut queries.lines, options)?;
     }
-    unimplemented!("waits for index and selector")
+    let bench = Bench::set_up(&tools, options, progress)?;
+    let embedded = bench.embed_queries(&queries.lines)?;
+
+    let mut arms = Vec::with_capacity(options.arms.len());
+    for &arm in &options.arms {
+        arms.push((arm, bench.ask(arm, &queries.lines, &embedded, options.k, progress)?));
+    }
+
+    progress(Progress::Scoring);
+    let labels: Vec<Labels<String>> = queries.lines.iter().map(|query| query.labels.clone()).collect();
+    let slices: Vec<Option<String>> = queries.lines.iter().map(|query| query.slice.clone()).collect();
+    let sliced = Sliced::new(&labels, &slices, options.seed, options.resamples);
+    let metrics = metrics_at(options.k);
+    let known: BTreeSet<&str> = bench.known().collect();
+    let about = About {
+        toolscout: env!("CARGO_PKG_VERSION").to_owned(),
+        n_tools: known.len(),
+        n_queries: queries.lines.len(),
+        catalog: tools.sha256.to_string(),
+        queries: queries.sha256.to_string(),
+        model: bench.model(),
+        seed: options.seed,
+        resamples: options.resamples,
+        answer_tokens: format!(
+            "characters / 4 of the answer as compact JSON, {ANSWER_TOOLS} tools at most, in search_tools' summary form"
+        ),
+        listing_tokens: tools.listing_tokens,
+        unknown_relevant: unknown(queries.lines.iter().map(|query| (query.id.as_str(), &query.labels)), &known),
+        notes: tools.notes.iter().chain(bench.notes()).cloned().collect(),
+    };
+    let report = |(arm, asked): &(Arm, Asked)| {
+        let answers: Vec<_> = asked.queries.iter().map(QueryReport::answer).collect();
+        let latency_ms = (options.latency == Latency::Measured).then(|| asked.latency(*arm, &embedded));
+        ArmReport { arm: arm.name().to_owned(), slices: sliced.score(&answers, &metrics), latency_ms }
+    };
+    let arm_reports = arms.iter().map(report).collect();
+    let label_report = |query: QueryLine| LabelReport {
+        id: query.id,
+        slice: query.slice,
+        relevant: query.labels.relevant,
+        groups: query.labels.groups,
+    };
+    Ok(Report {
+        set: options.set_name(),
+        k: options.k,
+        about,
+        arms: arm_reports,
+        queries: arms.into_iter().flat_map(|(_, asked)| asked.queries).collect(),
+        labels: queries.lines.into_iter().map(label_report).collect(),
+    })
 }
 
 fn keep_slices(queries: &mut Vec<QueryLine>, options: &RunOptions) -> Result<(), Error> {

@@ -1,0 +1,278 @@
+//! The thing under test, set up for one run: catalog and index in memory, the model, and arms that answer.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use toolscout_catalog::{Catalog, Overlays};
+use toolscout_core::{Caller, Timestamp, ToolId};
+use toolscout_embed::{Embed, EmbedOptions, Embedder, ModelSource, QueryEmbedder, QueryOptions};
+use toolscout_index::{DenseMode, IndexHost, IndexOptions, IndexState};
+use toolscout_policy::Policy;
+use toolscout_quality::QualityView;
+use toolscout_selector::{Query, Selection, SelectorOptions, select_with};
+use toolscout_store::Store;
+
+use crate::arm::Arm;
+use crate::error::Error;
+use crate::files::{QueryLine, ToolFile};
+use crate::metric::tokens_by_chars;
+use crate::report::{LatencyReport, QueryReport, TopReport, rounded};
+use crate::run::{Model, Progress, RunOptions};
+use crate::stats::percentile;
+
+/// How many tools an answer is priced with: as many as `search_tools` gives unless told otherwise.
+pub(crate) const ANSWER_TOOLS: usize = 5;
+/// How often embedding is looked at for the progress bar.
+const TICK: Duration = Duration::from_millis(100);
+/// How long embedding may stand still before it counts as stuck.
+const MAX_STILL: Duration = Duration::from_secs(300);
+/// How many queries are answered between two looks at the progress bar.
+const REPORT_EVERY: usize = 16;
+
+/// Catalog, index and model of one run.
+pub(crate) struct Bench {
+    index: Arc<IndexHost>,
+    embedder: Option<QueryEmbedder>,
+    model: Option<String>,
+    /// From the selector's ids back to the file's.
+    labels: HashMap<ToolId, String>,
+    notes: Vec<String>,
+}
+
+/// A query's vector, and how long it took to make, in milliseconds.
+pub(crate) struct Embedded {
+    vector: Option<Arc<[f32]>>,
+    millis: f64,
+}
+
+/// What an arm answered, and how long each answer took without the embedding, in milliseconds.
+pub(crate) struct Asked {
+    pub(crate) queries: Vec<QueryReport>,
+    millis: Vec<f64>,
+}
+
+impl Bench {
+    /// Builds catalog and index, and waits until every tool has its vector.
+    pub(crate) fn set_up(tools: &ToolFile, options: &RunOptions, progress: &dyn Fn(Progress)) -> Result<Self, Error> {
+        let embed = load(&options.model)?;
+        let mut notes = Vec::new();
+        progress(Progress::Indexing { n_tools: tools.line_of.len() });
+
+        // The catalog is made anew each time, or an earlier one would shine through. Only vectors are kept.
+        let store = Store::temporary().map_err(Error::build("open a temporary store"))?;
+        let catalog = Catalog::open(&store, Overlays::default()).map_err(Error::build("open the catalog"))?;
+        let imported =
+            catalog.import_jsonl(tools.text.as_slice(), Timestamp(0)).map_err(Error::build("fill the catalog"))?;
+        for problem in &imported.problems {
+            let line = tools.line_of.get(problem.line - 1).copied().unwrap_or(problem.line);
+            notes.push(format!("line {line}: {}, left out", problem.reason));
+        }
+        let vectors = match &options.cache {
+            None => store,
+            Some(folder) => {
+                let opened = Store::open(folder).map_err(Error::build("open the vector cache"))?;
+                if let Some(damage) = &opened.damage {
+                    notes.push(format!("the vector cache was damaged and is made anew: {}", damage.reason));
+                }
+                opened.store
+            }
+        };
+        // Exact search: a graph is built differently each time, and the same inputs have to give the same report.
+        let index_options = IndexOptions { dense: DenseMode::Exact, ..IndexOptions::default() };
+        let index = IndexHost::open(index_options, &vectors, embed.clone()).map_err(Error::build("open the index"))?;
+        index.apply(&imported.change.view).map_err(Error::build("index the catalog"))?;
+        if embed.is_some() {
+            wait(&index, progress)?;
+        }
+        let model = embed.as_ref().map(|embed| {
+            let model = embed.model();
+            format!("{} {}", model.id, model.sha256)
+        });
+        // One place in the memory of recent queries: a repeated query must not look as if embedding cost nothing.
+        let query_options = QueryOptions { remembered: 1, ..QueryOptions::default() };
+        let embedder = embed.map(|embed| QueryEmbedder::new(embed, query_options));
+        let labels = imported.ids.into_iter().map(|(label, id)| (id, label)).collect();
+        Ok(Self { index, embedder, model, labels, notes })
+    }
+
+    /// The ids that labels may name.
+    pub(crate) fn known(&self) -> impl Iterator<Item = &str> {
+        self.labels.values().map(String::as_str)
+    }
+
+    /// Which model makes the vectors.
+    pub(crate) fn model(&self) -> Option<String> {
+        self.model.clone()
+    }
+
+    /// What a reader should know about the set-up.
+    pub(crate) fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Embeds the queries once for all arms.
+    pub(crate) fn embed_queries(&self, queries: &[QueryLine]) -> Result<Vec<Embedded>, Error> {
+        let Some(embedder) = &self.embedder else {
+            return Ok(queries.iter().map(|_| Embedded { vector: None, millis: 0.0 }).collect());
+        };
+        let embed = |query: &QueryLine| {
+            let (vector, millis) = timed(|| embedder.embed_query(&query.query));
+            let vector = vector.map_err(Error::build("embed a query"))?;
+            Ok(Embedded { vector: Some(vector), millis })
+        };
+        queries.iter().map(embed).collect()
+    }
+
+    /// Puts every query to one arm.
+    pub(crate) fn ask(
+        &self,
+        arm: Arm,
+        queries: &[QueryLine],
+        embedded: &[Embedded],
+        k: usize,
+        progress: &dyn Fn(Progress),
+    ) -> Result<Asked, Error> {
+        debug_assert_eq!(queries.len(), embedded.len(), "a vector for each query");
+        if arm.needs_vectors() && self.embedder.is_none() {
+            return Err(Error::NeedsModel { arm: arm.name() });
+        }
+        let options = arm.options();
+        let total = queries.len();
+        let mut asked = Asked { queries: Vec::with_capacity(total), millis: Vec::with_capacity(total) };
+        for (done, (query, embedded)) in queries.iter().zip(embedded).enumerate() {
+            if done % REPORT_EVERY == 0 {
+                progress(Progress::Asking { arm, done, total });
+            }
+            let vector = embedded.vector.clone().filter(|_| arm.uses_vectors());
+            let (selection, millis) = timed(|| self.select(&query.query, vector, k, &options));
+            asked.queries.push(self.report(arm, &query.id, &selection, k));
+            asked.millis.push(millis);
+        }
+        progress(Progress::Asking { arm, done: total, total });
+        Ok(asked)
+    }
+
+    fn select(&self, text: &str, vector: Option<Arc<[f32]>>, limit: usize, options: &SelectorOptions) -> Selection {
+        let query = Query { text: text.to_owned(), vector, limit, ..Query::default() };
+        let (quality, policy, caller) = (QualityView::default(), Policy::default(), Caller::local("eval"));
+        select_with(&self.index.snapshot(), &quality, &policy, &caller, &query, options)
+    }
+
+    /// The answer as labels see it: the members of a family stand behind the one that is shown, each in a place of its own,
+    /// because labels name tools, not families.
+    fn report(&self, arm: Arm, query: &str, selection: &Selection, k: usize) -> QueryReport {
+        let mut top: Vec<TopReport> = Vec::with_capacity(k);
+        for selected in &selection.tools {
+            let twins = std::iter::once(&selected.card.id).chain(&selected.variants);
+            let score = rounded(selected.score.value());
+            let twins = twins.filter_map(|id| Some(TopReport { id: self.labels.get(id)?.clone(), score }));
+            top.extend(twins);
+        }
+        top.truncate(k);
+        let no_match = selection.no_match.is_some();
+        let tokens = tokens_by_chars(&answer_json(selection));
+        QueryReport { id: query.to_owned(), arm: arm.name().to_owned(), top, no_match, tokens }
+    }
+}
+
+impl Asked {
+    /// How long a query took, its embedding included where the arm uses it.
+    pub(crate) fn latency(&self, arm: Arm, embedded: &[Embedded]) -> LatencyReport {
+        let embedding = |one: &Embedded| if arm.uses_vectors() { one.millis } else { 0.0 };
+        let mut whole: Vec<f64> = self.millis.iter().zip(embedded).map(|(ms, one)| ms + embedding(one)).collect();
+        let mut alone: Vec<f64> = embedded.iter().map(embedding).collect();
+        whole.sort_by(f64::total_cmp);
+        alone.sort_by(f64::total_cmp);
+        let at = |sorted: &[f64], percent| rounded(percentile(sorted, percent).unwrap_or(0.0));
+        LatencyReport {
+            p50: at(&whole, 50.0),
+            p95: at(&whole, 95.0),
+            p99: at(&whole, 99.0),
+            embedding_p50: at(&alone, 50.0),
+        }
+    }
+}
+
+fn load(model: &Model) -> Result<Option<Arc<dyn Embed>>, Error> {
+    let source = match model {
+        Model::Off => return Ok(None),
+        Model::Loaded(embed) => return Ok(Some(embed.clone())),
+        Model::Builtin => ModelSource::Builtin,
+        Model::Dir(folder) => ModelSource::Dir(folder.clone()),
+    };
+    let embedder =
+        Embedder::load(&source, &EmbedOptions::default()).map_err(Error::build("load the embedding model"))?;
+    Ok(Some(Arc::new(embedder)))
+}
+
+/// Waits until every tool has a vector. A run over half of the vectors would measure nothing worth knowing: it fails.
+fn wait(index: &IndexHost, progress: &dyn Fn(Progress)) -> Result<(), Error> {
+    let (mut last, mut still) = (0, Duration::ZERO);
+    while !index.wait_settled(TICK) {
+        let (done, total) = embedded_of(index);
+        progress(Progress::Embedding { done, total });
+        still = if done > last { Duration::ZERO } else { still + TICK };
+        last = done;
+        if still >= MAX_STILL {
+            return Err(Error::build("embed the tools")(format!("no vector for {} s", MAX_STILL.as_secs())));
+        }
+    }
+    let (done, total) = embedded_of(index);
+    progress(Progress::Embedding { done, total });
+    let snapshot = index.snapshot();
+    if snapshot.state() == IndexState::Hybrid {
+        return Ok(());
+    }
+    let reason = snapshot.progress().reason.clone().unwrap_or_else(|| format!("{done} of {total} have a vector"));
+    Err(Error::build("embed the tools")(reason))
+}
+
+fn embedded_of(index: &IndexHost) -> (usize, usize) {
+    let snapshot = index.snapshot();
+    let progress = snapshot.progress();
+    (progress.embedded, progress.total)
+}
+
+/// The answer as `search_tools` would put it, for counting. The gateway's own types are out of reach here (this crate must
+/// not depend on it); the fields are those of its summary form.
+fn answer_json(selection: &Selection) -> String {
+    let tool = |selected: &toolscout_selector::Selected| {
+        let card = &selected.card;
+        json!({
+            "id": card.id,
+            "title": card.title,
+            "summary": card.purpose,
+            "side_effect": card.side_effect,
+            "score": rounded_to_2(selected.score.value()),
+            "quality": rounded_to_2(selected.quality),
+            "signature": card.signature(),
+        })
+    };
+    let mut answer = json!({
+        "selection_id": "sel_00000000000000000000",
+        "index_state": selection.index_state,
+        "confidence": rounded_to_2(selection.confidence),
+        "tools": selection.tools.iter().take(ANSWER_TOOLS).map(tool).collect::<Vec<_>>(),
+        "withheld": { "count": 0, "reasons": {} },
+    });
+    if let Some(no_match) = &selection.no_match {
+        answer["no_match"] = json!({ "reason": no_match.reason.as_str(), "nearest": no_match.nearest });
+    }
+    answer.to_string()
+}
+
+fn rounded_to_2(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
+}
+
+#[expect(
+    clippy::disallowed_types,
+    reason = "measures work of this thread; there is no runtime here whose clock could be paused"
+)]
+fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
+    let start = std::time::Instant::now();
+    let done = work();
+    (done, start.elapsed().as_secs_f64() * 1e3)
+}
