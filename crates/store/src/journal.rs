@@ -78,6 +78,8 @@ struct Line {
 pub(crate) struct Tail {
     pub(crate) entries: Vec<(Position, TreeName, Batch)>,
     pub(crate) n_bad_lines: u64,
+    /// The engine knows of batches that this file cannot have: the journal was lost or replaced, and has to be rewritten.
+    pub(crate) is_behind: bool,
 }
 
 /// An open journal. One writer at a time: the store holds it behind a lock.
@@ -132,7 +134,7 @@ impl Journal {
     /// Everything written after `seen`; then the journal continues after it. A torn last line is cut off.
     pub(crate) fn tail(&mut self, seen: Option<Position>) -> io::Result<Tail> {
         let seen_here = seen.filter(|seen| seen.file == self.number && seen.offset <= self.len);
-        let mut tail = Tail::default();
+        let mut tail = Tail { is_behind: seen.is_some() && seen_here.is_none(), ..Tail::default() };
         let mut offset = seen_here.map_or(0, |seen| seen.offset);
         self.seq = seen.map_or(0, |seen| seen.seq);
         self.base_len = seen_here.map_or(0, |seen| seen.base);

@@ -77,15 +77,18 @@ impl Store {
         };
         let journal_path = dir.join("journal.jsonl");
         let mut journal = Journal::open(&journal_path).map_err(io("open", &journal_path))?;
-        let (n_refilled, n_bad_lines) = redo(&db, &mut journal, dir, &journal_path)?;
+        let Redone { n_rows: n_refilled, n_bad_lines, is_behind } = redo(&db, &mut journal, dir, &journal_path)?;
         if let Some(damage) = &mut damage {
             damage.n_refilled = n_refilled;
             damage.n_bad_lines = n_bad_lines;
         } else if n_refilled > 0 {
             tracing::info!(n_rows = n_refilled, "rows redone from the journal");
         }
-        let inner =
-            Inner { db, journal: Some(Mutex::new(journal)), dir: dir.to_owned(), _lock: Some(lock), _temporary: None };
+        let journal = Some(Mutex::new(journal));
+        let inner = Inner { db, journal, dir: dir.to_owned(), _lock: Some(lock), _temporary: None };
+        if let Some(journal) = inner.journal.as_ref().filter(|_| is_behind) {
+            inner.compact(&mut lock_journal(journal));
+        }
         Ok(Opened { store: Self { inner: Arc::new(inner) }, damage })
     }
 
@@ -293,8 +296,18 @@ fn open_engine(engine_dir: &Path) -> Result<sled::Db, Trouble> {
     })
 }
 
-/// Applies what the journal has beyond the engine. Returns the rows written and the journal lines left out.
-fn redo(db: &sled::Db, journal: &mut Journal, dir: &Path, journal_path: &Path) -> Result<(u64, u64), Error> {
+/// What [`redo`] found and did.
+struct Redone {
+    /// Rows written.
+    n_rows: u64,
+    /// Journal lines left out.
+    n_bad_lines: u64,
+    /// The journal lacks what the engine has.
+    is_behind: bool,
+}
+
+/// Applies what the journal has beyond the engine.
+fn redo(db: &sled::Db, journal: &mut Journal, dir: &Path, journal_path: &Path) -> Result<Redone, Error> {
     let in_engine = |trouble| trouble_to_error(trouble, dir, "refill");
     let mut seen: Option<Position> = None;
     for name in TreeName::ALL {
@@ -309,7 +322,7 @@ fn redo(db: &sled::Db, journal: &mut Journal, dir: &Path, journal_path: &Path) -
         n_rows += batch.len() as u64;
         guard(|| db.open_tree(name.as_str())?.apply_batch(engine_batch(batch, Some(position)))).map_err(in_engine)?;
     }
-    Ok((n_rows, tail.n_bad_lines))
+    Ok(Redone { n_rows, n_bad_lines: tail.n_bad_lines, is_behind: tail.is_behind })
 }
 
 /// `path` with `.reason-N` behind it, N the first that is free.
