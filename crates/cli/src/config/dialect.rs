@@ -542,6 +542,14 @@ pub(crate) struct UpstreamDefaults {
     pub(crate) call: Duration,
 }
 
+impl UpstreamDefaults {
+    /// As coded, for definitions looked at by themselves.
+    pub(crate) fn coded() -> Self {
+        let timeouts = toolscout_upstream::Timeouts::default();
+        Self { connect: timeouts.start, list: timeouts.list, call: timeouts.call }
+    }
+}
+
 /// `NAME=value` lines, as dotenv files have them: comments, `export`, one pair of quotes around a value.
 fn parse_env_file(text: &str) -> Vec<(String, Secret)> {
     let parse = |line: &str| {

@@ -126,6 +126,34 @@ pub(crate) fn expand(text: &str, scope: &Scope, outside: &Outside) -> Result<Str
     Ok(out)
 }
 
+/// Writes out what refers to the file's own place, and leaves every other variable for later.
+pub(crate) fn settle(text: &str, scope: &Scope) -> String {
+    let folder = scope.workspace.to_string_lossy();
+    let base = scope.workspace.file_name().unwrap_or_default().to_string_lossy();
+    let text = text
+        .replace("${workspaceFolder}", &folder)
+        .replace("${workspaceRoot}", &folder)
+        .replace("${workspaceFolderBasename}", &base);
+    if scope.dollar == Dollar::Braced {
+        return text;
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    while let Some(at) = rest.find('$') {
+        let tail = &rest[at + 1..];
+        let name_end = tail.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(tail.len());
+        let is_variable = tail.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        out.push_str(&rest[..at]);
+        match is_variable {
+            true => out.push_str(&format!("${{{}}}", &tail[..name_end])),
+            false => out.push_str(&rest[at..=at + name_end]),
+        }
+        rest = &tail[name_end..];
+    }
+    out.push_str(rest);
+    out
+}
+
 fn lookup(body: &str, scope: &Scope, outside: &Outside) -> Result<String, ExpandError> {
     let workspace = || scope.workspace.to_string_lossy().into_owned();
     match body {
@@ -202,6 +230,13 @@ mod tests {
     fn a_lone_dollar_is_text_except_where_the_client_says_otherwise() {
         check("$KEY costs 5$", Ok("$KEY costs 5$"));
         check_dollar("$KEY costs 5$ or $5", Dollar::Bare, Ok("k1 costs 5$ or $5"));
+    }
+
+    #[test]
+    fn settling_writes_out_the_folder_and_keeps_variables() {
+        let scope = |dollar| Scope { workspace: "/w/p".into(), dollar };
+        assert_eq!(settle("${workspaceFolder}/x ${KEY} $KEY", &scope(Dollar::Braced)), "/w/p/x ${KEY} $KEY");
+        assert_eq!(settle("a $KEY-${B} 5$ $5", &scope(Dollar::Bare)), "a ${KEY}-${B} 5$ $5");
     }
 
     #[test]

@@ -152,7 +152,7 @@ impl Reader<'_> {
             clippy::cast_sign_loss,
             reason = "checked to be a small whole number"
         )]
-        let whole = (number >= 0.0 && number <= 1e15 && number.fract() == 0.0).then_some(number as u64);
+        let whole = ((0.0..=1e15).contains(&number) && number.fract() == 0.0).then_some(number as u64);
         if let Some(whole) = whole
             && bounds.contains(&whole)
         {

@@ -1,12 +1,14 @@
 //! Every setting once: its key, how it is read, where it goes.
 
+#[cfg(test)]
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
-use toolscout_core::{Secret, ToolId};
+use toolscout_core::{Secret, SideEffect, ToolId};
+use toolscout_gateway::Exposure;
 use toolscout_policy::Policy;
 
 use super::expand::{Dollar, Outside, Scope, expand};
@@ -32,6 +34,8 @@ pub(crate) struct Settings {
     pub(crate) search: SearchSettings,
     /// `[policy]`.
     pub(crate) policy: Policy,
+    /// A folder with tool cards that people wrote, laid over the crawled ones and those we ship.
+    pub(crate) cards: Option<PathBuf>,
     /// `import`: client names and paths of client files.
     pub(crate) import: Vec<String>,
 }
@@ -115,11 +119,15 @@ pub(crate) struct CrawlSettings {
 pub(crate) struct CallSettings {
     /// One call, unless the upstream or the caller says otherwise.
     pub(crate) timeout: Duration,
+    /// Calls of tools that can do at least this want a confirmation.
+    pub(crate) confirm_from: Option<SideEffect>,
 }
 
 /// How searches are answered and remembered.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct SearchSettings {
+    /// Which tools an MCP client sees listed.
+    pub(crate) expose: Exposure,
     /// Tools that are always listed.
     pub(crate) pinned: Vec<ToolId>,
     /// Whether a stored selection keeps the words of its query.
@@ -144,14 +152,15 @@ impl Default for Settings {
             embedding: EmbeddingSettings { model: ModelChoice::Builtin, threads: 0, query_cache: 1000, runtime: None },
             index: IndexSettings { dense: DenseChoice::Auto, hnsw_from: None },
             crawl: CrawlSettings {
-                ttl: Duration::from_secs(15 * 60),
+                ttl: toolscout_crawler::CrawlerOptions::default().default_ttl,
                 concurrency: 4,
                 connect_timeout: upstream.start,
                 list_timeout: upstream.list,
             },
-            call: CallSettings { timeout: upstream.call },
-            search: SearchSettings { pinned: Vec::new(), store_queries: false, keep: 10_000 },
+            call: CallSettings { timeout: upstream.call, confirm_from: None },
+            search: SearchSettings { expose: Exposure::Pinned, pinned: Vec::new(), store_queries: false, keep: 10_000 },
             policy: Policy::default(),
+            cards: None,
             import: Vec::new(),
         }
     }
@@ -188,8 +197,9 @@ macro_rules! setting {
     };
 }
 
-const SETTINGS: [Setting; 22] = [
+const SETTINGS: [Setting; 25] = [
     setting!("data_dir", data_dir, |r, n, at, base| r.text(n, at).map(|t| Some(base.outside.path(&t, base.folder)))),
+    setting!("cards", cards, |r, n, at, base| r.text(n, at).map(|t| Some(base.outside.path(&t, base.folder)))),
     setting!("import", import, |r, n, at, base| r.texts(n, at)),
     setting!("server.bind", server.bind, |r, n, at, base| address(r, n, at)),
     setting!("server.allowed_hosts", server.allowed_hosts, |r, n, at, base| r.texts(n, at)),
@@ -210,6 +220,8 @@ const SETTINGS: [Setting; 22] = [
     setting!("crawl.connect_timeout", crawl.connect_timeout, |r, n, at, base| positive(r, n, at)),
     setting!("crawl.list_timeout", crawl.list_timeout, |r, n, at, base| positive(r, n, at)),
     setting!("call.timeout", call.timeout, |r, n, at, base| positive(r, n, at)),
+    setting!("call.confirm_from", call.confirm_from, |r, n, at, base| effect(r, n, at).map(Some)),
+    setting!("search.expose", search.expose, |r, n, at, base| exposure(r, n, at)),
     setting!("search.pinned", search.pinned, |r, n, at, base| tool_ids(r, n, at)),
     setting!("search.store_queries", search.store_queries, |r, n, at, base| r.flag(n, at)),
     setting!("search.keep", search.keep, |r, n, at, base| r.number(n, at, 1..=10_000_000)),
@@ -354,6 +366,30 @@ fn dense(reader: &mut Reader<'_>, node: &Node, key: &str) -> Option<DenseChoice>
     }
 }
 
+fn effect(reader: &mut Reader<'_>, node: &Node, key: &str) -> Option<SideEffect> {
+    let text = reader.text(node, key)?;
+    let known = [SideEffect::Read, SideEffect::Write, SideEffect::Destructive];
+    let found = known.into_iter().find(|effect| effect.as_str() == text);
+    if found.is_none() {
+        reader.wrong(node.line, key, "is not a side effect", suggest(&text, known.map(SideEffect::as_str)));
+    }
+    found
+}
+
+fn exposure(reader: &mut Reader<'_>, node: &Node, key: &str) -> Option<Exposure> {
+    let text = reader.text(node, key)?;
+    match text.as_str() {
+        "pinned" => Some(Exposure::Pinned),
+        "all" => Some(Exposure::All),
+        "transparent" => Some(Exposure::Transparent),
+        other => {
+            let hint = suggest(other, ["pinned", "all", "transparent"]);
+            reader.wrong(node.line, key, "is not a way to list tools", hint);
+            None
+        }
+    }
+}
+
 fn positive(reader: &mut Reader<'_>, node: &Node, key: &str) -> Option<Duration> {
     let duration = reader.duration(node, key)?;
     if duration.is_zero() {
@@ -423,7 +459,8 @@ fn to_json(node: &Node) -> Value {
     }
 }
 
-/// Every setting's key with its environment variable, for `config keys` and the example file's test.
+/// Every setting's key with its environment variable, for the example file's test.
+#[cfg(test)]
 pub(crate) fn keys() -> BTreeMap<&'static str, String> {
     SETTINGS.iter().map(|setting| (setting.key, variable_of(setting.key))).collect()
 }

@@ -153,7 +153,7 @@ fn the_nearest_file_is_read() {
     let ttl = |world: &World| world.load().unwrap().settings.crawl.ttl.as_secs();
     assert_eq!(ttl(&World::new(&files)), 1);
     assert_eq!(ttl(&World::new(&files[1..])), 2);
-    assert_eq!(ttl(&World::new(&[])), 15 * 60);
+    assert_eq!(ttl(&World::new(&[])), 5 * 60);
     let mut world = World::new(&[("here/other.toml", "[crawl]\nttl = 3"), files[0]]);
     world.flags.config = Some(PathBuf::from("other.toml"));
     assert_eq!(ttl(&world), 3);

@@ -1,0 +1,360 @@
+//! Who answers: this process on the opened data folder, or the server that holds it.
+//!
+//! Both speak the gateway's wire types, so that a command prints the same whoever answered.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use reqwest::Method;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use toolscout_core::{Caller, Secret};
+use toolscout_crawler::ProgressFn;
+use toolscout_gateway::OpError;
+use toolscout_gateway::ops::{self, ToolsQuery};
+use toolscout_gateway::wire::{
+    CallRequest, CallResponse, DetailsRequest, DetailsResponse, ExplainRequest, ExplainResponse, Problem, ProblemBody,
+    QualityList, Readiness, RecrawlResponse, SearchRequest, SearchResponse, ToolDetails, ToolPage, UnknownTool,
+    UpstreamList,
+};
+use toolscout_store::{Opened, Store};
+
+use crate::app::{App, Use, store_dir};
+use crate::config::Config;
+use crate::fail::{Exit, told};
+use crate::{http, screen};
+
+/// Largest answer we take from a server of ours: 30,000 tools in pages stay far below.
+const MAX_ANSWER: usize = 64 << 20;
+
+/// Who answers.
+pub(crate) enum Backend {
+    /// This process.
+    Here(Box<App>),
+    /// A running server.
+    Server(Server),
+}
+
+impl Backend {
+    /// Opens the data folder, or finds the server that has it.
+    pub(crate) async fn open(config: &Config) -> anyhow::Result<Self> {
+        Self::open_with(config, None).await
+    }
+
+    /// The same, with somebody who is told about every step of a crawl in this process.
+    pub(crate) async fn open_with(config: &Config, progress: Option<ProgressFn>) -> anyhow::Result<Self> {
+        match Store::open(&store_dir(config.data_dir())) {
+            Ok(opened) => Ok(Self::Here(Box::new(open_here(opened, config, progress).await?))),
+            Err(busy @ toolscout_store::Error::Busy { .. }) => match Server::find(config).await {
+                Ok(server) => Ok(Self::Server(server)),
+                Err(error) => Err(error.context(busy)),
+            },
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Finds tools.
+    pub(crate) async fn search(&self, request: SearchRequest) -> anyhow::Result<SearchResponse> {
+        match self {
+            Self::Here(app) => ops::search(&app.services, &me(), request).await.map_err(failed),
+            Self::Server(server) => server.post(&["v1", "search"], &request).await,
+        }
+    }
+
+    /// Says why.
+    pub(crate) async fn explain(&self, request: ExplainRequest) -> anyhow::Result<ExplainResponse> {
+        match self {
+            Self::Here(app) => ops::explain(&app.services, &me(), request).await.map_err(failed),
+            Self::Server(server) => {
+                let query: Vec<_> = request.tool.iter().map(|tool| ("tool", tool.clone())).collect();
+                server.get(&["v1", "selections", &request.selection_id], &query).await
+            }
+        }
+    }
+
+    /// Everything about some tools.
+    pub(crate) async fn details(&self, ids: &[String]) -> anyhow::Result<DetailsResponse> {
+        match self {
+            Self::Here(app) => {
+                let request = DetailsRequest { ids: ids.to_vec() };
+                ops::details(&app.services, &me(), request).await.map_err(failed)
+            }
+            Self::Server(server) => {
+                let mut answer = DetailsResponse { tools: Vec::new(), unknown: Vec::new() };
+                for id in ids {
+                    match server.get::<ToolDetails>(&["v1", "tools", id], &[]).await {
+                        Ok(tool) => answer.tools.push(tool),
+                        Err(error) => match error.downcast_ref::<Refused>() {
+                            Some(refused) if refused.problem.code == "unknown_tool" => {
+                                answer.unknown.push(refused.unknown_tool(id));
+                            }
+                            _ => return Err(error),
+                        },
+                    }
+                }
+                Ok(answer)
+            }
+        }
+    }
+
+    /// Calls a tool.
+    pub(crate) async fn call(&self, request: CallRequest) -> anyhow::Result<CallResponse> {
+        match self {
+            Self::Here(app) => {
+                ops::call(&app.services, &me(), request, ops::Conditions::default()).await.map_err(failed)
+            }
+            Self::Server(server) => server.post(&["v1", "tools", &request.id, "call"], &request).await,
+        }
+    }
+
+    /// One page of the tools.
+    pub(crate) async fn tools(&self, query: &ToolsQuery) -> anyhow::Result<ToolPage> {
+        match self {
+            Self::Here(app) => ops::tools(&app.services, &me(), query).map_err(failed),
+            Self::Server(server) => {
+                let mut pairs = Vec::new();
+                pairs.extend(query.upstream.clone().map(|upstream| ("upstream", upstream)));
+                pairs.extend(query.after.clone().map(|after| ("after", after)));
+                pairs.extend(query.limit.map(|limit| ("limit", limit.to_string())));
+                server.get(&["v1", "tools"], &pairs).await
+            }
+        }
+    }
+
+    /// The state of every upstream.
+    pub(crate) async fn upstreams(&self) -> anyhow::Result<UpstreamList> {
+        match self {
+            Self::Here(app) => Ok(ops::upstreams(&app.services)),
+            Self::Server(server) => server.get(&["v1", "upstreams"], &[]).await,
+        }
+    }
+
+    /// How calls went.
+    pub(crate) async fn quality(&self) -> anyhow::Result<QualityList> {
+        match self {
+            Self::Here(app) => Ok(ops::quality(&app.services, &me())),
+            Self::Server(server) => server.get(&["v1", "quality"], &[]).await,
+        }
+    }
+
+    /// Whether it can answer, and how well.
+    pub(crate) async fn readiness(&self) -> anyhow::Result<Readiness> {
+        match self {
+            Self::Here(app) => Ok(ops::readiness(&app.services)),
+            Self::Server(server) => server.get(&["readyz"], &[]).await,
+        }
+    }
+
+    /// Closes what was opened.
+    pub(crate) async fn close(self) {
+        match self {
+            Self::Here(app) => app.close().await,
+            Self::Server(_) => {}
+        }
+    }
+}
+
+async fn open_here(opened: Opened, config: &Config, progress: Option<ProgressFn>) -> anyhow::Result<App> {
+    if let Some(damage) = &opened.damage {
+        screen::say(&format!("warning: the store was damaged ({}); see `toolscout doctor`", damage.reason));
+    }
+    let config = config.clone();
+    // Opening reads the disk and the model; the pool wants the runtime around it, which blocking threads have.
+    let open = move || {
+        let specs = config.upstreams.clone();
+        let app = App::open(opened, &config, specs, Use::Once, progress)?;
+        app.catch_up();
+        anyhow::Ok(app)
+    };
+    let app = tokio::task::spawn_blocking(open).await.context("opening ended early")??;
+    if let Some(problem) = &app.model_problem {
+        screen::say(&format!("warning: answering from words alone: {}", chain(problem)));
+    }
+    Ok(app)
+}
+
+/// An error and its causes on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !text.ends_with(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+fn me() -> Caller {
+    Caller::local("toolscout")
+}
+
+/// A gateway's refusal, as the person at the terminal gets it.
+fn failed(error: OpError) -> anyhow::Error {
+    let problem = error.problem("").error;
+    Refused { problem, source: Some(Box::new(error)) }.into()
+}
+
+/// What a gateway refused, here or over HTTP, with the exit code that fits.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", problem.message)]
+pub(crate) struct Refused {
+    /// What it said.
+    pub(crate) problem: ProblemBody,
+    /// The error itself, when it happened in this process.
+    #[source]
+    source: Option<Box<OpError>>,
+}
+
+impl Refused {
+    /// The exit code that fits.
+    pub(crate) fn exit(&self) -> Exit {
+        match self.problem.code.as_str() {
+            "bad_request" | "invalid_arguments" | "bad_request_state" => Exit::Usage,
+            "unknown_tool" | "unknown_selection" | "unknown_upstream" => Exit::NoMatch,
+            "not_permitted" | "needs_confirmation" | "unauthorized" | "forbidden" => Exit::NotPermitted,
+            code if code.starts_with("upstream_") => Exit::Upstream,
+            _ => Exit::Failed,
+        }
+    }
+
+    /// What to do.
+    pub(crate) fn hint(&self) -> Option<String> {
+        let hint = self.problem.hint.as_deref()?;
+        // The gateway speaks to models; people have commands.
+        Some(hint.replace("search_tools", "`toolscout search`").replace("\"confirm\": true", "--confirm"))
+    }
+
+    /// Lines of details: argument faults, mistakes in fields.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let Some(details) = &self.problem.details else { return Vec::new() };
+        let mut lines = Vec::new();
+        for list in ["faults", "mistakes"].iter().filter_map(|key| details.get(key)?.as_array()) {
+            for fault in list {
+                let text = |key: &str| fault.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
+                let place = if text("path").is_empty() { text("field") } else { text("path") };
+                lines.push(screen::clip(&format!("{place}: {}", text("message")), 300));
+            }
+        }
+        lines
+    }
+
+    fn unknown_tool(&self, id: &str) -> UnknownTool {
+        let nearest = self.problem.details.as_ref().and_then(|details| details.get("nearest"));
+        let nearest = nearest.and_then(|nearest| Vec::deserialize(nearest).ok()).unwrap_or_default();
+        UnknownTool { id: id.to_owned(), nearest }
+    }
+}
+
+/// The file that says where the server of a data folder listens.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ServerFile {
+    /// Its address, `http://127.0.0.1:7411`.
+    pub(crate) url: String,
+    /// Its process.
+    pub(crate) pid: u32,
+    /// Its version.
+    pub(crate) version: String,
+    /// A token made for this run, which only the file's owner can read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) token: Option<String>,
+}
+
+impl ServerFile {
+    /// Where it lies.
+    pub(crate) fn path(data_dir: &Path) -> PathBuf {
+        data_dir.join("server.json")
+    }
+
+    /// Reads it.
+    pub(crate) fn read(data_dir: &Path) -> Option<Self> {
+        serde_json::from_slice(&std::fs::read(Self::path(data_dir)).ok()?).ok()
+    }
+}
+
+/// A running server of ours.
+pub(crate) struct Server {
+    client: reqwest::Client,
+    base: reqwest::Url,
+    token: Option<Secret>,
+}
+
+impl Server {
+    /// The server that holds this data folder, if it answers.
+    pub(crate) async fn find(config: &Config) -> anyhow::Result<Self> {
+        let path = ServerFile::path(config.data_dir());
+        let hint = "wait until the other toolscout command has ended, or choose another folder with --data";
+        let Some(file) = ServerFile::read(config.data_dir()) else {
+            let message = format!("no server tells its address in {}", path.display());
+            return Err(told(Exit::Failed, message, Some(hint.to_owned())));
+        };
+        let base = file.url.parse().with_context(|| format!("read {}", path.display()))?;
+        let token = file.token.map(Secret::new).or_else(|| config.settings.server.token.clone());
+        let server = Self { client: http::client(Duration::from_secs(600))?, base, token };
+        let alive = tokio::time::timeout(Duration::from_secs(5), server.send(Method::GET, &["healthz"], &[], None));
+        match alive.await {
+            Ok(Ok(_)) => Ok(server),
+            Ok(Err(error)) => Err(error.context(format!("ask the server at {}", file.url))),
+            Err(_) => Err(told(Exit::Failed, format!("the server at {} does not answer", file.url), None)),
+        }
+    }
+
+    /// Its address.
+    pub(crate) fn url(&self) -> &str {
+        self.base.as_str().trim_end_matches('/')
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, String)]) -> anyhow::Result<T> {
+        let body = self.send(Method::GET, path, query, None).await?;
+        serde_json::from_slice(&body).context("the server's answer is not what this version expects")
+    }
+
+    async fn post<T: DeserializeOwned>(&self, path: &[&str], body: &impl Serialize) -> anyhow::Result<T> {
+        let body = self.send(Method::POST, path, &[], Some(serde_json::to_vec(body)?)).await?;
+        serde_json::from_slice(&body).context("the server's answer is not what this version expects")
+    }
+
+    /// Crawls one upstream.
+    pub(crate) async fn crawl(&self, upstream: &str) -> anyhow::Result<RecrawlResponse> {
+        let empty = serde_json::Map::new();
+        self.post(&["v1", "upstreams", upstream, "crawl"], &empty).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, String)],
+        body: Option<Vec<u8>>,
+    ) -> anyhow::Result<Vec<u8>> {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.clear().extend(path);
+        }
+        for (name, value) in query {
+            url.query_pairs_mut().append_pair(name, value);
+        }
+        let mut request = self.client.request(method, url);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token.expose());
+        }
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body);
+        }
+        let response = request.send().await.map_err(reqwest::Error::without_url).context("ask the running server")?;
+        let status = response.status();
+        let body = http::read_capped(response, MAX_ANSWER).await?;
+        // A server that is not ready says so in its body, and is there all the same.
+        if status.is_success() || path == ["readyz"] {
+            return Ok(body);
+        }
+        match serde_json::from_slice::<Problem>(&body) {
+            Ok(problem) => Err(Refused { problem: problem.error, source: None }.into()),
+            Err(_) => Err(anyhow::anyhow!("the running server answers {status}")),
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! One module per command, in the order of `--help`.
+
+pub(crate) mod catalog;
+pub(crate) mod config;
+pub(crate) mod crawl;
+pub(crate) mod doctor;
+pub(crate) mod eval;
+pub(crate) mod models;
+pub(crate) mod search;
+pub(crate) mod serve;
+pub(crate) mod tools;
+pub(crate) mod upstreams;

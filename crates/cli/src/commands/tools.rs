@@ -1,0 +1,218 @@
+//! `tools list|show|call` and `quality`.
+
+use std::io::Read as _;
+
+use anyhow::Context as _;
+use serde_json::{Map, Value};
+use toolscout_gateway::ops::ToolsQuery;
+use toolscout_gateway::wire::{CallRequest, CallResponse, ToolDetails, ToolRow};
+
+use crate::backend::Backend;
+use crate::fail::{Ended, Exit, usage};
+use crate::screen;
+
+/// Largest arguments read from a file or standard input.
+const MAX_ARGUMENTS: u64 = 16 << 20;
+
+/// `tools list`.
+pub(crate) async fn list(upstreams: &[String], is_json: bool, backend: &Backend) -> Ended {
+    let mut rows: Vec<ToolRow> = Vec::new();
+    let mut generation = 0;
+    let which: Vec<Option<String>> =
+        if upstreams.is_empty() { vec![None] } else { upstreams.iter().cloned().map(Some).collect() };
+    for upstream in which {
+        let mut query = ToolsQuery { upstream, after: None, limit: Some(500) };
+        loop {
+            let page = backend.tools(&query).await?;
+            generation = page.generation;
+            rows.extend(page.tools);
+            match page.next {
+                Some(next) => query.after = Some(next),
+                None => break,
+            }
+        }
+    }
+    if is_json {
+        screen::json(&serde_json::json!({ "generation": generation, "tools": rows }))?;
+    } else {
+        let mut table = screen::table(&["tool", "effect", "quality", "what it does"]);
+        for row in &rows {
+            let state = if row.upstream_state == "ready" { "" } else { &row.upstream_state };
+            let about = if state.is_empty() { row.summary.clone() } else { format!("({state}) {}", row.summary) };
+            table.add_row([&row.id, &row.side_effect, &format!("{:.2}", row.quality), &about]);
+        }
+        screen::print(&table, "the catalog has no tool; `toolscout crawl` fills it")?;
+    }
+    Ok(if rows.is_empty() { Exit::NoMatch } else { Exit::Done })
+}
+
+/// `tools show`.
+pub(crate) async fn show(ids: &[String], is_json: bool, backend: &Backend) -> Ended {
+    let mut tools = Vec::new();
+    let mut unknown = Vec::new();
+    // The gateway takes ten at a time.
+    for some in ids.chunks(10) {
+        let answer = backend.details(some).await?;
+        tools.extend(answer.tools);
+        unknown.extend(answer.unknown);
+    }
+    if is_json {
+        screen::json(&serde_json::json!({ "tools": tools, "unknown": unknown }))?;
+    } else {
+        for tool in &tools {
+            print_tool(tool)?;
+        }
+        for unknown in &unknown {
+            let nearest = match unknown.nearest.as_slice() {
+                [] => String::new(),
+                nearest => format!("; nearest: {}", nearest.join(", ")),
+            };
+            screen::say(&format!("there is no tool `{}`{nearest}", unknown.id));
+        }
+    }
+    Ok(if unknown.is_empty() { Exit::Done } else { Exit::NoMatch })
+}
+
+fn print_tool(tool: &ToolDetails) -> anyhow::Result<()> {
+    screen::line(&format!("{} · {} · {} · {}", tool.id, tool.title, tool.side_effect, tool.upstream_state))?;
+    screen::line(&format!("{}\n", tool.signature))?;
+    if !tool.description.is_empty() {
+        screen::line(&format!("{}\n", tool.description))?;
+    }
+    if !tool.family.is_empty() {
+        screen::line(&format!("the same tool: {}\n", tool.family.join(", ")))?;
+    }
+    screen::line(&format!("{}\n", serde_json::to_string_pretty(&tool.input_schema)?))?;
+    Ok(())
+}
+
+/// What `tools call` is asked.
+pub(crate) struct Call<'a> {
+    /// Which tool.
+    pub(crate) id: &'a str,
+    /// JSON, `@FILE` or `-`.
+    pub(crate) arguments: Option<&'a str>,
+    /// `NAME=VALUE` pairs.
+    pub(crate) args: &'a [String],
+    /// The selection that led here.
+    pub(crate) selection: Option<&'a str>,
+    /// Whether a confirmation is given.
+    pub(crate) is_confirmed: bool,
+    /// Whether to print JSON.
+    pub(crate) is_json: bool,
+}
+
+/// `tools call`.
+pub(crate) async fn call(call: &Call<'_>, backend: &Backend) -> Ended {
+    let arguments = match call.arguments {
+        Some(text) => read_arguments(text)?,
+        None => pairs(call.args)?,
+    };
+    let request = CallRequest {
+        id: call.id.to_owned(),
+        arguments,
+        selection_id: call.selection.map(str::to_owned),
+        confirm: call.is_confirmed,
+    };
+    let answer = backend.call(request).await?;
+    if call.is_json {
+        screen::json(&answer)?;
+    } else {
+        print_result(&answer)?;
+    }
+    Ok(if answer.is_error { Exit::Upstream } else { Exit::Done })
+}
+
+fn read_arguments(text: &str) -> anyhow::Result<Map<String, Value>> {
+    let read = |mut file: Box<dyn std::io::Read>| -> anyhow::Result<String> {
+        let mut text = String::new();
+        file.as_mut().take(MAX_ARGUMENTS).read_to_string(&mut text)?;
+        Ok(text)
+    };
+    let text = match text {
+        "-" => read(Box::new(std::io::stdin())).context("read arguments from standard input")?,
+        text => match text.strip_prefix('@') {
+            Some(path) => {
+                let context = || format!("read arguments from {path}");
+                read(Box::new(std::fs::File::open(path).with_context(context)?)).with_context(context)?
+            }
+            None => text.to_owned(),
+        },
+    };
+    match serde_json::from_str(&text) {
+        Ok(Value::Object(arguments)) => Ok(arguments),
+        Ok(_) => Err(usage("the arguments are no JSON object", "write '{\"name\": \"value\"}' or --arg name=value")),
+        Err(error) => {
+            let message = format!("the arguments are no JSON: {error}");
+            Err(usage(message, "write '{\"name\": \"value\"}' or --arg name=value"))
+        }
+    }
+}
+
+fn pairs(args: &[String]) -> anyhow::Result<Map<String, Value>> {
+    let mut arguments = Map::new();
+    for arg in args {
+        let Some((name, text)) = arg.split_once('=') else {
+            return Err(usage("an argument is not of the form NAME=VALUE", "write --arg path=/tmp"));
+        };
+        let value = serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()));
+        arguments.insert(name.to_owned(), value);
+    }
+    Ok(arguments)
+}
+
+/// The result as a person wants it: its text blocks; what is no text by its kind.
+fn print_result(answer: &CallResponse) -> anyhow::Result<()> {
+    let blocks = answer.result.get("content").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    for block in blocks {
+        let text = |key: &str| block.get(key).and_then(Value::as_str);
+        match (text("type"), text("text")) {
+            // A stranger's text must not steer the terminal.
+            (_, Some(text)) => screen::line(&text.lines().map(clean).collect::<Vec<_>>().join("\n"))?,
+            (Some(kind), None) => {
+                let size = text("data").map(|data| format!(", {}", screen::bytes(data.len() as u64 * 3 / 4)));
+                let what = text("mimeType").or_else(|| text("uri")).unwrap_or_default();
+                screen::line(&format!("[{} {}{}]", clean(kind), clean(what), size.unwrap_or_default()))?;
+            }
+            (None, None) => {}
+        }
+    }
+    if blocks.is_empty() {
+        screen::json(&answer.result)?;
+    }
+    for note in &answer.notes {
+        screen::say(&format!("note: {note}"));
+    }
+    if answer.is_error {
+        screen::say("the tool reports an error");
+    }
+    Ok(())
+}
+
+/// One line without control characters, its spaces kept: sanitising proper would squeeze them.
+fn clean(line: &str) -> String {
+    line.chars().filter(|c| !toolscout_core::text::is_hidden(*c)).collect()
+}
+
+/// `quality`.
+pub(crate) async fn quality(is_json: bool, backend: &Backend) -> Ended {
+    let list = backend.quality().await?;
+    if is_json {
+        screen::json(&list)?;
+        return Ok(Exit::Done);
+    }
+    let mut table = screen::table(&["tool", "quality", "calls", "failures", "caller's faults", "p50"]);
+    for row in &list.tools {
+        let number = |key: &str| row.quality.get(key).and_then(Value::as_f64);
+        let whole = |key: &str| number(key).map(|n| format!("{n:.0}")).unwrap_or_default();
+        let millis = |key: &str| number(key).map(|n| format!("{n:.0} ms")).unwrap_or_default();
+        let score = number("score").map(|n| format!("{n:.2}")).unwrap_or_default();
+        let cells = [score, whole("calls"), whole("failures"), whole("caller_faults"), millis("p50_ms")];
+        table.add_row(std::iter::once(row.id.clone()).chain(cells));
+    }
+    screen::print(&table, "no tool has been called yet")?;
+    if list.dropped > 0 {
+        screen::say(&format!("{} outcomes were not counted: too many at once", list.dropped));
+    }
+    Ok(Exit::Done)
+}
