@@ -1,0 +1,18 @@
+//! The real binary against real and misbehaving MCP servers.
+//!
+//! 1. [`demo`]: the first command of README does what it says.
+//! 2. [`readme`]: so does every other.
+//! 3. [`real_servers`]: servers from npm and PyPI are crawled, found and called, over HTTP and stdio, in both eras.
+//! 4. [`hostile`]: whatever an upstream does, nothing hangs, leaks a process, panics or loses a good tool.
+//! 5. [`inspector`]: somebody else's client can use us.
+//! 6. [`crash`]: `kill -9` at any moment costs at most what was being written.
+//!
+//! Nothing here is skipped: what a test needs it has set up by `tests/setup`, or fails saying how to do so.
+
+mod crash;
+mod demo;
+mod hostile;
+mod inspector;
+mod kit;
+mod readme;
+mod real_servers;
