@@ -8,6 +8,8 @@
 //! 6. Stopping gives up what runs and answers everyone.
 //! 7. An upstream that the configuration lost is forgotten, an imported one is not.
 
+#![expect(clippy::unwrap_used, reason = "tests; clippy's exception for them does not reach their helpers")]
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
