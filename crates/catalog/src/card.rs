@@ -3,7 +3,7 @@
 //! [`build`] takes any JSON at all: what is missing or of the wrong type is as good as absent, everything that is taken is
 //! cleaned and bounded, and depth is limited, so that no definition can hurt.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use toolscout_core::card::SideEffectSource;
 use toolscout_core::text::sanitize;
 use toolscout_core::words::split_identifier;
@@ -46,14 +46,23 @@ pub struct Built {
 /// The hash by which a definition is the same or another: name, title, description, schemas and annotations, in canonical
 /// form. Fields that carry no meaning for choosing or calling (`_meta`, icons, vendors' own) do not count.
 pub fn definition_hash(definition: &Value) -> ContentHash {
-    const COUNTED: [&str; 6] = ["name", "title", "description", "inputSchema", "outputSchema", "annotations"];
-    let mut counted = Map::new();
+    hashes(definition).0
+}
+
+/// The definition's hash and its input schema's, with the schema spelt out once.
+fn hashes(definition: &Value) -> (ContentHash, ContentHash) {
+    const COUNTED: [&str; 6] = ["annotations", "description", "inputSchema", "name", "outputSchema", "title"];
+    let schema = canonical_json(definition.get("inputSchema").unwrap_or(&Value::Null));
+    let mut counted = String::with_capacity(schema.len() + 512);
     for key in COUNTED {
-        if let Some(value) = definition.get(key).filter(|value| !value.is_null()) {
-            counted.insert(key.to_owned(), value.clone());
-        }
+        let Some(value) = definition.get(key).filter(|value| !value.is_null()) else { continue };
+        counted.push_str(if counted.is_empty() { "{\"" } else { ",\"" });
+        counted.push_str(key);
+        counted.push_str("\":");
+        if key == "inputSchema" { counted.push_str(&schema) } else { counted.push_str(&canonical_json(value)) }
     }
-    ContentHash::of_json(&Value::Object(counted))
+    counted.push('}');
+    (ContentHash::of(counted.as_bytes()), ContentHash::of(schema.as_bytes()))
 }
 
 /// Reads a definition, whatever it is, into a card. `tags` are the configuration's.
@@ -79,9 +88,10 @@ pub fn build(id: &ToolId, definition: &Value, tags: &[String], overlay: Option<&
     let (when_to_use, when_not) = prose::when(&units, MAX_WHEN);
     let params = Reader { root: schema, steps: std::cell::Cell::new(0) }.params();
     let (side_effect, side_effect_source) = side_effect(annotations, &words, &purpose, &params);
+    let (hash, input_schema) = hashes(definition);
     let mut card = ToolCard {
         id: id.clone(),
-        definition: definition_hash(definition),
+        definition: hash,
         purpose: if purpose.is_empty() { title.clone() } else { purpose },
         title,
         words,
@@ -98,7 +108,6 @@ pub fn build(id: &ToolId, definition: &Value, tags: &[String], overlay: Option<&
     if let Some(overlay) = overlay {
         lay_over(&mut card, overlay);
     }
-    let input_schema = ContentHash::of(canonical_json(schema).as_bytes());
     Built { card, input_schema }
 }
 

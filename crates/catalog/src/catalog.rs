@@ -156,16 +156,6 @@ impl Catalog {
                 _ => history.push_back((generation, n_touched)),
             }
         }
-        let found = read_tools(&tree)?;
-        let no_tags = Vec::new();
-        let inputs: Vec<Input<'_>> = found
-            .iter()
-            .map(|(id, _, definition)| {
-                let tags = upstreams.get(&id.upstream).map_or(&no_tags, |row| &row.tags);
-                Input { id: id.clone(), definition, tags }
-            })
-            .collect();
-        let built = build_all(&inputs, &overlays);
         let mut writer = Writer {
             entries: BTreeMap::new(),
             groups: HashMap::new(),
@@ -173,13 +163,31 @@ impl Catalog {
             oldest: meta.oldest,
             subscribers: Vec::new(),
         };
-        let mut tools = Vec::with_capacity(built.len());
-        for ((id, row, _), built) in found.into_iter().zip(built) {
-            let family = family_key(&built);
-            writer.groups.entry(family).or_default().insert(id.clone());
-            let entry = Entry { raw: row.raw, family, label: row.label.map(Into::into) };
-            writer.entries.entry(id.upstream).or_default().insert(id.name, entry);
-            tools.push(Arc::new(built.card));
+        let rows = read_tool_rows(&tree)?;
+        let mut tools = Vec::with_capacity(rows.len());
+        // In parts, because a parsed definition takes many times the memory of its card.
+        for part in rows.chunks(2_000) {
+            let mut texts = Vec::with_capacity(part.len());
+            for (id, row) in part {
+                let key = rows::definition_key(&row.raw);
+                match tree.get(key.as_bytes())? {
+                    Some(bytes) => texts.push((id, row, key, bytes)),
+                    None => tracing::error!(tool = %id, "a tool without its definition is left out"),
+                }
+            }
+            let built = in_parallel(&texts, |(id, _, key, bytes)| {
+                let definition: Value = rows::decode(key.as_bytes(), bytes)?;
+                let tags = upstreams.get(&id.upstream).map_or(&[][..], |row: &Arc<UpstreamRow>| &row.tags);
+                Ok::<_, Error>(card::build(id, &definition, tags, overlays.get(id)))
+            });
+            for ((id, row, _, _), built) in texts.into_iter().zip(built) {
+                let built = built?;
+                let family = family_key(&built);
+                writer.groups.entry(family).or_default().insert(id.clone());
+                let entry = Entry { raw: row.raw, family, label: row.label.clone().map(Into::into) };
+                writer.entries.entry(id.upstream.clone()).or_default().insert(id.name.clone(), entry);
+                tools.push(Arc::new(built.card));
+            }
         }
         if renewed {
             meta.generation = meta.generation.next();
@@ -494,15 +502,10 @@ impl Catalog {
                 fresh.push((name, raw, definition));
             }
         }
-        let inputs: Vec<Input<'_>> = fresh
-            .iter()
-            .map(|(name, _, definition)| Input {
-                id: ToolId::new(upstream.clone(), name.clone()),
-                definition,
-                tags: &tags,
-            })
-            .collect();
-        let built = build_all(&inputs, &self.overlays);
+        let built = in_parallel(&fresh, |(name, _, definition)| {
+            let id = ToolId::new(upstream.clone(), name.clone());
+            card::build(&id, definition, &tags, self.overlays.get(&id))
+        });
         for ((name, raw, definition), built) in fresh.iter().zip(built) {
             let known = old_entries.get(name).is_some_and(|old| old.raw == *raw);
             let entry = Entry { raw: *raw, family: family_key(&built), label: labels.get(name).map(Into::into) };
@@ -796,45 +799,31 @@ fn empty_row(upstream: &UpstreamId, at: Timestamp) -> UpstreamRow {
     }
 }
 
-/// Every current tool with its row and definition, sorted by id.
-fn read_tools(tree: &Tree) -> Result<Vec<(ToolId, ToolRow, Value)>, Error> {
+/// Every current tool with its row, sorted by id.
+fn read_tool_rows(tree: &Tree) -> Result<Vec<(ToolId, ToolRow)>, Error> {
     let mut tools = Vec::new();
     for found in tree.scan(b"t/") {
         let (key, bytes) = found?;
         let Some(id) = std::str::from_utf8(&key[2..]).ok().and_then(|id| id.parse::<ToolId>().ok()) else { continue };
-        let row: ToolRow = rows::decode(&key, &bytes)?;
-        let definition_key = rows::definition_key(&row.raw);
-        let Some(bytes) = tree.get(definition_key.as_bytes())? else {
-            tracing::error!(tool = %id, "a tool without its definition is left out");
-            continue;
-        };
-        let definition = rows::decode(definition_key.as_bytes(), &bytes)?;
-        tools.push((id, row, definition));
+        tools.push((id, rows::decode(&key, &bytes)?));
     }
     // Keys sort as text, ids by upstream first: `a-b:x` and `a:x` come the other way round.
     tools.sort_by(|a, b| a.0.cmp(&b.0));
     Ok(tools)
 }
 
-/// What one card is built from.
-struct Input<'a> {
-    id: ToolId,
-    definition: &'a Value,
-    tags: &'a [String],
-}
-
-/// Builds cards in order, on all cores when there are many.
-fn build_all(inputs: &[Input<'_>], overlays: &Overlays) -> Vec<Built> {
+/// Maps in order, on all cores when there is much to do.
+fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     const WORTH_A_THREAD: usize = 200;
-    let build = |input: &Input<'_>| card::build(&input.id, input.definition, input.tags, overlays.get(&input.id));
-    let n_threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(inputs.len() / WORTH_A_THREAD);
+    let n_threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(items.len() / WORTH_A_THREAD);
     if n_threads < 2 {
-        return inputs.iter().map(build).collect();
+        return items.iter().map(work).collect();
     }
     std::thread::scope(|scope| {
-        let chunks = inputs.chunks(inputs.len().div_ceil(n_threads));
+        let work = &work;
+        let chunks = items.chunks(items.len().div_ceil(n_threads));
         let workers: Vec<_> =
-            chunks.map(|chunk| scope.spawn(move || chunk.iter().map(build).collect::<Vec<_>>())).collect();
+            chunks.map(|chunk| scope.spawn(move || chunk.iter().map(work).collect::<Vec<_>>())).collect();
         workers.into_iter().flat_map(|worker| worker.join().expect("building a card never panics")).collect()
     })
 }

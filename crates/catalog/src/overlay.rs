@@ -306,9 +306,12 @@ mod tests {
                 x.toml: tools.b.title: is empty
                 x.toml: tools.b.x: unknown key"#]],
         );
-        check("tools = 1", &expect![[r#"
+        check(
+            "tools = 1",
+            &expect![[r#"
             x.toml: upstream: must be the id of an upstream
-            x.toml: tools: must be a table"#]]);
+            x.toml: tools: must be a table"#]],
+        );
     }
 
     #[test]

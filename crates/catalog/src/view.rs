@@ -1,6 +1,6 @@
 //! What comes out: one immutable generation.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
 use toolscout_core::{Generation, ToolCard, ToolId, UpstreamId};
@@ -221,8 +221,8 @@ fn digest(tools: &[Arc<ToolCard>]) -> String {
     let n_upstreams = by_upstream.len();
     let mut upstreams: Vec<_> = by_upstream.into_iter().collect();
     upstreams.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
-    let mut topics: Vec<_> =
-        by_topic.into_iter().filter(|(word, _)| upstreams.iter().all(|(id, _)| id.as_str() != *word)).collect();
+    let names: HashSet<&str> = upstreams.iter().map(|(id, _)| id.as_str()).collect();
+    let mut topics: Vec<_> = by_topic.into_iter().filter(|(word, _)| !names.contains(word)).collect();
     topics.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
     topics.truncate(MAX_TOPICS);
     let plural = |n: usize| if n == 1 { "" } else { "s" };
