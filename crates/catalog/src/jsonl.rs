@@ -53,6 +53,8 @@ pub(crate) struct Parsed {
 /// Longest line that is read, in bytes.
 const MAX_LINE: u64 = 4 << 20;
 const MAX_LABEL: usize = 512;
+/// The server of tools whose line names none.
+const NO_SERVER: &str = "tools";
 
 /// Reads a file. Only reading itself can fail; bad lines are reported.
 pub(crate) fn read(mut file: impl BufRead, at: Timestamp) -> io::Result<Parsed> {
@@ -149,7 +151,12 @@ fn read_line(text: &[u8]) -> Result<Line, String> {
         Some(_) => Err(format!("`{key}` is not a string")),
         None => Err(format!("`{key}` is missing")),
     };
-    let (label, server, name) = (string("id")?, string("server")?, string("name")?);
+    // Sets of tools without servers exist: they are one server's then.
+    let server = match object.get("server") {
+        None | Some(Value::Null) => NO_SERVER.to_owned(),
+        Some(_) => string("server")?,
+    };
+    let (label, name) = (string("id")?, string("name")?);
     if label.is_empty() || label.len() > MAX_LABEL {
         return Err(format!("`id` must have 1 to {MAX_LABEL} bytes"));
     }

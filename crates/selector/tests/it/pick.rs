@@ -1,0 +1,227 @@
+//! What is selected, and the evidence of it.
+
+use proptest::prelude::*;
+use toolscout_core::{SideEffect, UpstreamId};
+use toolscout_policy::Policy;
+use toolscout_selector::{
+    Abstain, Evidence, Fate, Fusion, NoMatchReason, Query, Selection, SelectorOptions, explain, select,
+};
+
+use crate::world::{caller, empty, ids, pick, pick_with, policy, query, snapshot};
+
+/// What must hold of every selection.
+fn sound(selection: &Selection) {
+    let evidence = &selection.evidence;
+    for candidate in &evidence.candidates {
+        let sum: f64 = candidate.parts.iter().map(|part| part.value).sum();
+        assert!((sum - candidate.score.value()).abs() < 1e-9, "{candidate:?}");
+        assert!((0.0..=1.0).contains(&candidate.score.value()), "{candidate:?}");
+        if !candidate.terms.is_empty() {
+            let words: f64 = candidate.terms.iter().map(|term| term.contribution).sum::<f64>() + candidate.terms_rest;
+            let score = candidate.lexical.expect("terms come with a word score").score;
+            assert!((words - score).abs() < 1e-9, "{candidate:?}");
+        }
+    }
+    let order = |a: &toolscout_selector::Candidate, b: &toolscout_selector::Candidate| {
+        a.score > b.score || (a.score == b.score && a.id < b.id)
+    };
+    // Scaled scores may round into each other: then the fused order decides, which the ids need not show.
+    assert!(evidence.candidates.is_sorted_by(|a, b| order(a, b) || (a.score.value() - b.score.value()).abs() < 1e-12));
+    let selected: Vec<_> = evidence.candidates.iter().filter(|c| c.fate == Fate::Selected).map(|c| &c.id).collect();
+    assert_eq!(selected, selection.tools.iter().map(|tool| &tool.card.id).collect::<Vec<_>>());
+    assert_eq!(selection.tools.is_empty(), selection.no_match.is_some());
+    if let Some(first) = selection.tools.first() {
+        assert!((first.score.value() - selection.confidence).abs() < 1e-9);
+    }
+    let json = serde_json::to_string(evidence).unwrap();
+    assert!(json.len() < 100_000, "{}", json.len());
+    let back: Evidence = serde_json::from_str(&json).unwrap();
+    assert_eq!(back.candidates.len(), evidence.candidates.len());
+}
+
+#[test]
+fn the_same_query_fifty_times_gives_the_same_answer() {
+    let query = Query { limit: 50, ..query("delete something with the calendar") };
+    let first = pick(&query, &Policy::default());
+    assert_eq!(first.tools.len(), 50);
+    for _ in 0..50 {
+        let again = pick(&query, &Policy::default());
+        assert_eq!(ids(&again), ids(&first));
+        assert_eq!(again.evidence, first.evidence);
+    }
+}
+
+#[track_caller]
+fn check_first(text: &str, expect: &str) {
+    let selection = pick(&query(text), &Policy::default());
+    assert_eq!(ids(&selection).first().map(String::as_str), Some(expect), "{}", explain(&selection.evidence, 5));
+    sound(&selection);
+}
+
+#[test]
+fn the_right_tool_comes_first() {
+    check_first("create an invoice with billing", "billing:create_invoice");
+    check_first("delete the album in photos", "photos:delete_album");
+    check_first("mail create letter", "mail:create_letter");
+    check_first("clone a repository from its address", "forge:clone_repo");
+}
+
+#[test]
+fn policy_and_filters_leave_no_trace_but_counts() {
+    let denied =
+        policy(r#"{"deny":["billing:*"],"rules":[{"effect":"deny","tools":["*:delete_*"],"name":"no deleting"}]}"#);
+    let selection = pick(&Query { limit: 50, ..query("create or delete an invoice with billing") }, &denied);
+    sound(&selection);
+    let seen = |id: &str| id.starts_with("billing:") || id.contains(":delete_");
+    assert!(!ids(&selection).iter().any(|id| seen(id)));
+    assert!(!selection.evidence.candidates.iter().any(|candidate| seen(&candidate.id.to_string())));
+    assert_eq!(selection.withheld.count, 35);
+    assert_eq!(selection.withheld.reasons.get("deny billing:*"), Some(&10));
+    assert_eq!(selection.withheld.reasons.get("no deleting"), Some(&25));
+
+    let only = Query {
+        upstreams: vec![UpstreamId::new("mail").unwrap()],
+        max_side_effect: Some(SideEffect::Write),
+        limit: 50,
+        ..query("delete an invoice with billing")
+    };
+    let selection = pick(&only, &Policy::default());
+    sound(&selection);
+    assert_eq!(selection.evidence.access.n_in_filters, 5);
+    assert!(ids(&selection).iter().all(|id| id.starts_with("mail:create_")));
+    assert_eq!(selection.withheld.count, 0);
+}
+
+#[test]
+fn a_family_takes_one_place_and_hidden_members_are_not_named() {
+    let text = "clone a repository from its address";
+    let selection = pick(&Query { limit: 3, ..query(text) }, &policy(r#"{"deny":["secret-mirror"]}"#));
+    sound(&selection);
+    assert_eq!(ids(&selection)[0], "forge:clone_repo");
+    assert_eq!(selection.tools[0].variants, ["mirror:clone_repo".parse().unwrap()]);
+    assert!(!ids(&selection)[1..].iter().any(|id| id.contains("clone_repo")));
+    let same = Fate::SameAs { id: "forge:clone_repo".parse().unwrap() };
+    assert!(selection.evidence.candidates.iter().any(|c| c.id.to_string() == "mirror:clone_repo" && c.fate == same));
+    // The representative is one that the caller may see.
+    let selection = pick(&query(text), &policy(r#"{"deny":["forge"]}"#));
+    assert_eq!(ids(&selection)[0], "mirror:clone_repo");
+    // Without families each is on its own.
+    let options = SelectorOptions { families: false, ..SelectorOptions::default() };
+    let selection = pick_with(&query(text), &Policy::default(), &options);
+    assert_eq!(ids(&selection)[..3], ["forge:clone_repo", "mirror:clone_repo", "secret-mirror:clone_repo"]);
+}
+
+#[test]
+fn without_a_vector_words_decide() {
+    let selection = pick(&Query { vector: None, ..query("create an invoice with billing") }, &Policy::default());
+    sound(&selection);
+    assert_eq!(ids(&selection)[0], "billing:create_invoice");
+    assert_eq!(selection.evidence.dense.by, None);
+    assert!(selection.evidence.candidates.iter().all(|c| c.parts.iter().all(|part| part.name == "words")));
+}
+
+#[track_caller]
+fn check_no_match(query: &Query, json: &str, expect: NoMatchReason) {
+    let selection = pick(query, &policy(json));
+    sound(&selection);
+    let no_match = selection.no_match.expect("nothing fits");
+    assert_eq!(no_match.reason, expect);
+    assert_eq!(no_match.nearest.len(), if expect == NoMatchReason::NothingNear { 3 } else { 0 });
+}
+
+#[test]
+fn nothing_fits_has_a_reason() {
+    let words_only = |text: &str| Query { vector: None, ..query(text) };
+    check_no_match(&words_only("zebra crossing"), "{}", NoMatchReason::NoWordMatches);
+    check_no_match(&query("issue"), r#"{"default":"deny"}"#, NoMatchReason::NothingPermitted);
+    let nowhere = Query { tags: vec!["none".into()], ..query("issue") };
+    check_no_match(&nowhere, "{}", NoMatchReason::FiltersLeaveNothing);
+    check_no_match(&query("zebra"), "{}", NoMatchReason::NothingNear);
+    let nothing = select(&empty(), &Default::default(), &Policy::default(), &caller(), &query("issue"));
+    assert_eq!(nothing.no_match.unwrap().reason, NoMatchReason::NothingIndexed);
+}
+
+#[test]
+fn explanations_read_well() {
+    let selection = pick(&Query { limit: 2, ..query("delete the album in photos") }, &policy(r#"{"deny":["mail"]}"#));
+    let text = explain(&selection.evidence, 3);
+    for expect in [
+        "generation 1, index hybrid\n",
+        "access      63 tools, 53 permitted; 10 denied by `deny mail`\n",
+        "fusion      ",
+        "× meaning (cosine ",
+        "\n  1. photos:delete_album  ",
+        " meaning  cosine ",
+        " words    score ",
+        "delet in name ",
+        "(below the limit)",
+        " more candidates\n",
+    ] {
+        assert!(text.contains(expect), "{expect:?} is missing in\n{text}");
+    }
+    let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
+    assert!(widest < 200, "{text}");
+}
+
+const WORDS: [&str; 9] = ["create", "delete", "invoice", "meeting", "mail", "forge", "weather", "repository", "zebra"];
+
+fn any_query() -> impl Strategy<Value = Query> {
+    let words = prop::collection::vec(prop::sample::select(&WORDS[..]), 0..6);
+    (words, 1usize..51, any::<bool>()).prop_map(|(words, limit, with_vector)| {
+        let query = query(&words.join(" "));
+        Query { limit, vector: query.vector.clone().filter(|_| with_vector), ..query }
+    })
+}
+
+fn any_fusion() -> impl Strategy<Value = Fusion> {
+    prop_oneof![
+        (0.0f64..=1.0).prop_map(|dense| Fusion::Weighted { dense }),
+        (1.0f64..100.0).prop_map(|k| Fusion::Rrf { k }),
+        Just(Fusion::Lexical),
+        Just(Fusion::Dense),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn every_selection_is_sound(query in any_query(), fusion in any_fusion(), deny in prop::sample::subsequence(&WORDS[4..7], 0..3)) {
+        let options = SelectorOptions { fusion, abstain: Abstain { below: 0.0 }, ..SelectorOptions::default() };
+        let deny: Vec<String> = deny.iter().map(|app| format!("{app}:*")).collect();
+        let policy = policy(&serde_json::json!({ "deny": deny }).to_string());
+        let selection = pick_with(&query, &policy, &options);
+        sound(&selection);
+        prop_assert!(selection.tools.len() <= query.limit);
+        for tool in &selection.tools {
+            let glob = format!("{}:*", tool.card.id.upstream);
+            prop_assert!(!deny.contains(&glob));
+        }
+    }
+
+    #[test]
+    fn weighted_fusion_agrees_with_the_formula(query in any_query(), dense in 0.0f64..=1.0) {
+        let options = SelectorOptions {
+            fusion: Fusion::Weighted { dense }, abstain: Abstain { below: 0.0 }, families: false, ..SelectorOptions::default()
+        };
+        let selection = pick_with(&Query { limit: 50, ..query.clone() }, &Policy::default(), &options);
+        // Sixty-three tools and a hundred candidates a side: all of them are in the pool when there is a vector.
+        let snapshot = snapshot();
+        let Some(vector) = query.vector.as_deref() else { return Ok(()) };
+        let words = snapshot.lexical(&query.text, &toolscout_index::Allow::All, 100);
+        let word = |doc: u32| words.iter().find(|hit| hit.doc == doc).map_or(0.0, |hit| hit.score);
+        let cosine = |doc: u32| f64::from(snapshot.cosine(doc, vector).unwrap());
+        let docs = 0..snapshot.len() as u32;
+        let best_word = docs.clone().map(word).fold(0.0, f64::max);
+        let (low, high) = docs.clone().map(cosine).fold((f64::MAX, f64::MIN), |(l, h), c| (l.min(c), h.max(c)));
+        let score = |doc: u32| {
+            let meaning = if high > low { (cosine(doc) - low) / (high - low) } else { 1.0 };
+            let words = if word(doc) > 0.0 { word(doc) / best_word } else { 0.0 };
+            dense * meaning + (1.0 - dense) * words
+        };
+        let mut expect: Vec<u32> = docs.collect();
+        expect.sort_by(|&a, &b| score(b).total_cmp(&score(a)).then(a.cmp(&b)));
+        let expect: Vec<String> = expect.iter().take(50).map(|&doc| snapshot.card(doc).id.to_string()).collect();
+        prop_assert_eq!(ids(&selection), expect);
+    }
+}

@@ -1,0 +1,91 @@
+//! A catalog of sixty tools, real vectors of a double.
+
+use std::io::Cursor;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use toolscout_catalog::{Catalog, Overlays};
+use toolscout_core::{Caller, Timestamp};
+use toolscout_embed::{Embed as _, Want};
+use toolscout_index::{IndexHost, IndexOptions, Snapshot};
+use toolscout_policy::Policy;
+use toolscout_quality::QualityView;
+use toolscout_selector::{Query, Selection, SelectorOptions, select_with};
+use toolscout_store::Store;
+use toolscout_testkit::embed::HashEmbedder;
+
+static EMBEDDER: LazyLock<Arc<HashEmbedder>> = LazyLock::new(|| Arc::new(HashEmbedder::with_dimension(512)));
+static SNAPSHOT: LazyLock<Arc<Snapshot>> = LazyLock::new(|| index(&lines()));
+
+const APPS: [&str; 6] = ["billing", "calendar", "forge", "mail", "photos", "weather"];
+const THINGS: [&str; 5] = ["invoice", "meeting", "issue", "letter", "album"];
+const VERBS: [&str; 2] = ["create", "delete"];
+
+/// `tools.jsonl` of the catalog. `forge` and `mirror` both have the tool `clone_repo`: a family.
+fn lines() -> String {
+    let mut lines = String::new();
+    let mut line = |server: &str, name: &str, description: &str, param: &str| {
+        let json = serde_json::json!({
+            "id": format!("{server}:{name}"), "server": server, "name": name, "description": description,
+            "input_schema": {"type": "object", "properties": {param: {"type": "string"}}},
+        });
+        lines.push_str(&format!("{json}\n"));
+    };
+    for app in APPS {
+        for thing in THINGS {
+            for verb in VERBS {
+                line(app, &format!("{verb}_{thing}"), &format!("{verb} one {thing} with {app}"), &format!("{app}_key"));
+            }
+        }
+    }
+    for mirror in ["forge", "mirror", "secret-mirror"] {
+        line(mirror, "clone_repo", "Clone a repository from its address", "url");
+    }
+    lines
+}
+
+fn index(lines: &str) -> Arc<Snapshot> {
+    let store = Store::temporary().unwrap();
+    let catalog = Catalog::open(&store, Overlays::default()).unwrap();
+    catalog.import_jsonl(Cursor::new(lines), Timestamp(1)).unwrap();
+    let host = IndexHost::open(IndexOptions::default(), &store, Some(EMBEDDER.clone())).unwrap();
+    host.apply(&catalog.view()).unwrap();
+    assert!(host.wait_settled(Duration::from_secs(120)));
+    host.snapshot()
+}
+
+pub(crate) fn snapshot() -> Arc<Snapshot> {
+    SNAPSHOT.clone()
+}
+
+pub(crate) fn empty() -> Arc<Snapshot> {
+    index("")
+}
+
+pub(crate) fn vector(text: &str) -> Arc<[f32]> {
+    EMBEDDER.embed(&[text], Want::Pooled).unwrap().remove(0).pooled.into()
+}
+
+pub(crate) fn query(text: &str) -> Query {
+    Query { text: text.to_owned(), vector: Some(vector(text)), ..Query::default() }
+}
+
+pub(crate) fn policy(json: &str) -> Policy {
+    serde_json::from_str(json).unwrap()
+}
+
+pub(crate) fn caller() -> Caller {
+    Caller::local("test")
+}
+
+pub(crate) fn pick(query: &Query, policy: &Policy) -> Selection {
+    pick_with(query, policy, &SelectorOptions::default())
+}
+
+pub(crate) fn pick_with(query: &Query, policy: &Policy, options: &SelectorOptions) -> Selection {
+    select_with(&snapshot(), &QualityView::default(), policy, &caller(), query, options)
+}
+
+pub(crate) fn ids(selection: &Selection) -> Vec<String> {
+    selection.tools.iter().map(|tool| tool.card.id.to_string()).collect()
+}
