@@ -16,7 +16,7 @@ pub fn explain(evidence: &Evidence, n: usize) -> String {
     let _ = write!(out, "generation {}, index {}", evidence.generation, index.state.as_str());
     let _ = match &index.reason {
         Some(reason) => writeln!(out, " ({} of {} tools have vectors: {reason})", index.embedded, index.total),
-        None => writeln!(out, ""),
+        None => writeln!(out),
     };
     access_line(out, evidence);
     let lexical = &evidence.lexical;

@@ -51,6 +51,9 @@ pub enum Fusion {
 }
 
 impl Default for Fusion {
+    // Recall@5 / nDCG@10 at .4, .5, .6, .7: mcpproxy_golden .872/.796 .894/.804 .901/.825 .904/.829, azure_mcp .988/.936
+    // .988/.947 .988/.947 .990/.946, metatool .766/.712 .784/.729 .806/.745 .814/.752, toolbench_stable .706/.710 .704/.710
+    // .693/.700 .676/.684. Long tasks for several tools want more words, paraphrases more meaning.
     fn default() -> Self {
         Self::Weighted { dense: 0.6 }
     }
@@ -59,12 +62,13 @@ impl Default for Fusion {
 /// When to answer "nothing fits".
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Abstain {
-    /// The confidence below which nothing is selected; 0 never abstains.
+    /// The confidence below which nothing is selected; 0 never abstains. The default is cautious: it refused .2 % of the
+    /// queries of four open sets that were answered well, and a quarter of those meant for another set's tools.
     pub below: f64,
 }
 
 impl Default for Abstain {
     fn default() -> Self {
-        Self { below: 0.05 }
+        Self { below: 0.03 }
     }
 }

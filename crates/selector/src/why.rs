@@ -111,7 +111,7 @@ pub fn why_not(evidence: &Evidence, asked: &Asked<'_>, id: &ToolId) -> WhyNot {
 const MAX_NEAREST: usize = 3;
 
 fn of_candidate(evidence: &Evidence, candidate: &Candidate) -> WhyNot {
-    let cut = evidence.candidates.iter().filter(|other| other.fate == Fate::Selected).last();
+    let cut = evidence.candidates.iter().rfind(|other| other.fate == Fate::Selected);
     let (stage, reason) = match &candidate.fate {
         Fate::Selected => (WhyStage::Selected, format!("it is in the selection, at rank {}", candidate.rank)),
         Fate::SameAs { id } => {
