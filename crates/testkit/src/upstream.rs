@@ -229,7 +229,7 @@ pub fn binary() -> &'static Path {
         if path.exists() && modified(&path) >= newest {
             return path;
         }
-        let mut build = Command::new(option_env!("CARGO").unwrap_or("cargo"));
+        let mut build = Command::new("cargo");
         build.args(["build", "--quiet", "-p", "toolscout-testkit", "--bin", "scripted-upstream"]);
         build.current_dir(env!("CARGO_MANIFEST_DIR"));
         if let Some(target) = folder.parent() {

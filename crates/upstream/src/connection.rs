@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -65,8 +66,10 @@ pub(crate) struct Connection {
     tap: Arc<Tap>,
     process: Option<Arc<Process>>,
     redactor: Arc<Redactor>,
-    /// Ends rmcp's service, and with it the transport.
+    /// Ends rmcp's service, and with it the transport. rmcp cancels it too, when the service ended by itself.
     stop: CancellationToken,
+    /// We ended it.
+    stopping: AtomicBool,
     /// The service has ended and the transport is closed.
     pub(crate) closed: CancellationToken,
     /// Whether rmcp's HTTP transport has seen the tools, so that it can send `Mcp-Param-*` headers.
@@ -396,6 +399,7 @@ impl Connection {
             process,
             redactor: redactor.clone(),
             stop,
+            stopping: AtomicBool::new(false),
             closed,
             listed: tokio::sync::Mutex::new(Listed::No),
             since: Instant::now(),
@@ -415,11 +419,12 @@ impl Connection {
 
     /// Whether it ends because we want it to.
     pub(crate) fn is_stopping(&self) -> bool {
-        self.stop.is_cancelled()
+        self.stopping.load(Ordering::Acquire)
     }
 
     /// Ends the connection and waits until the process is gone.
     pub(crate) async fn close(&self) {
+        self.stopping.store(true, Ordering::Release);
         self.stop.cancel();
         let service = self.service.lock().take();
         if let Some(service) = service {
@@ -431,6 +436,7 @@ impl Connection {
 
     /// Ends the connection at once.
     pub(crate) fn kill(&self) {
+        self.stopping.store(true, Ordering::Release);
         self.stop.cancel();
         if let Some(process) = &self.process {
             process.kill();
@@ -579,7 +585,8 @@ impl Connection {
             let Some(answer) = ticket.take_answer() else { continue };
             open.id = None;
             // rmcp's view of a listing (which tools have valid `x-mcp-header`s) follows at once.
-            if !rmcp_done && matches!(answer, Answer::Result { .. }) && step == Step::List {
+            let learns = step == Step::List && self.tap_learns();
+            if !rmcp_done && learns && matches!(answer, Answer::Result { .. }) {
                 let soon = tokio::time::timeout(Duration::from_secs(2), &mut response).await;
                 seen = soon.ok().and_then(Result::ok).and_then(Result::ok);
             }
@@ -589,7 +596,9 @@ impl Connection {
 
     fn answer(&self, answer: Answer, seen: Option<ServerResult>) -> Result<Got, Error> {
         match answer {
-            Answer::Result { value, bytes } => Ok(Got { result: value, bytes, seen }),
+            Answer::Result { value, bytes } => {
+                Ok(Got { result: value, bytes, seen: seen.filter(|_| self.tap_learns()) })
+            }
             Answer::Error { code, message, data } => Err(self.rpc(code, &message, data)),
             Answer::TooLarge => Err(Error::Caps {
                 upstream: self.spec.id.clone(),
@@ -728,7 +737,7 @@ impl Connection {
     }
 
     fn tap_learns(&self) -> bool {
-        self.process.is_none()
+        self.tap.learn == Learn::Headers
     }
 
     async fn call_once(&self, request: &CallRequest, context: &CallContext) -> Result<CallReply, Error> {

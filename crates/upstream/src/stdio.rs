@@ -28,6 +28,9 @@ use crate::redact::Ring;
 use crate::tap::Tap;
 
 const SIGTERM: i32 = 15;
+/// How often we look whether the child has ended. The end of its output says so at once, unless a grandchild has
+/// inherited that.
+const LOOK: Duration = Duration::from_millis(250);
 /// How much of either end of an oversized line is looked at for the id it answers.
 const ENDS: usize = 512;
 
@@ -53,6 +56,20 @@ impl Process {
     pub(crate) fn kill(&self) {
         self.now.cancel();
         drop(self.child.lock().take());
+    }
+
+    /// Returns when the child itself has ended, whoever of its group still holds the pipes.
+    async fn ended(&self) {
+        loop {
+            {
+                let mut child = self.child.lock();
+                let Some(group) = child.as_mut() else { return };
+                if !matches!(group.0.inner_mut().try_wait(), Ok(None)) {
+                    return;
+                }
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     async fn close(&self, grace: Duration) {
@@ -130,7 +147,22 @@ pub(crate) fn spawn(
             ring.push(&chunk[..n]);
         }
     });
-    let lines = tokio::spawn(read_lines(stdout, caps.message_bytes, tap.clone(), sender, process.stderr.clone()));
+    let lines = tokio::spawn({
+        let reading = read_lines(stdout, caps.message_bytes, tap.clone(), sender, process.stderr.clone());
+        let (process, tap) = (process.clone(), tap.clone());
+        async move {
+            let orphaned = async {
+                process.ended().await;
+                // What it wrote before it ended is still in the pipe.
+                tokio::time::sleep(LOOK).await;
+            };
+            tokio::select! {
+                () = reading => {}
+                () = orphaned => {}
+            }
+            tap.gone.cancel();
+        }
+    });
     let transport = StdioTransport {
         tap,
         stdin: Arc::new(tokio::sync::Mutex::new(Some(stdin))),
@@ -250,5 +282,4 @@ async fn read_lines(
         }
         line.clear();
     }
-    tap.gone.cancel();
 }

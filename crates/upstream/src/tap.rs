@@ -127,7 +127,7 @@ pub(crate) enum Learn {
 
 /// Stands between a transport and rmcp.
 pub(crate) struct Tap {
-    learn: Learn,
+    pub(crate) learn: Learn,
     by_id: Mutex<HashMap<String, Arc<Ticket>>>,
     by_token: Mutex<HashMap<String, Arc<Ticket>>>,
     /// The server says that its tools changed.

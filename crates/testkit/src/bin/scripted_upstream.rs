@@ -358,7 +358,7 @@ impl Server {
             json!({"tools": self.tools(), "ttlMs": 60000, "cacheScope": "public"})
         };
         if self.does(Behave::HugeLine) {
-            result["_meta"] = json!({"padding": "x".repeat(self.options.size)});
+            result["padding"] = json!("x".repeat(self.options.size));
         }
         Some(Ok(result))
     }
