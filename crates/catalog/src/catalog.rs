@@ -131,7 +131,8 @@ impl Catalog {
     /// Opens the catalog in a store and publishes its last generation.
     ///
     /// Cards are made anew from the definitions. If they would come out otherwise than last time, because the overlays or
-    /// this program changed, that is a generation of its own in which every tool counts as changed.
+    /// this program changed, that is a generation of its own in which every tool counts as changed. So everyone who opens
+    /// a store brings the same overlays.
     pub fn open(store: &Store, overlays: Overlays) -> Result<Self, Error> {
         let tree = store.tree(TreeName::Catalog)?;
         let stamp = cards_stamp(&overlays);
@@ -139,12 +140,8 @@ impl Catalog {
             tree.get(rows::META_KEY)?.map(|bytes| rows::decode(rows::META_KEY, &bytes)).transpose()?;
         let renewed = meta.as_ref().is_some_and(|meta| meta.cards != stamp);
         let mut meta = meta.unwrap_or(MetaRow { generation: Generation(0), oldest: Generation(0), cards: stamp });
-        let mut upstreams = BTreeMap::new();
-        for found in tree.scan(b"u/") {
-            let (key, bytes) = found?;
-            let row: UpstreamRow = rows::decode(&key, &bytes)?;
-            upstreams.insert(row.id.clone(), Arc::new(row));
-        }
+        let upstreams: BTreeMap<UpstreamId, Arc<UpstreamRow>> =
+            Self::upstreams(store)?.into_iter().map(|row| (row.id.clone(), Arc::new(row))).collect();
         let mut history = VecDeque::new();
         for found in tree.scan(b"g/") {
             let (key, bytes) = found?;
@@ -177,7 +174,7 @@ impl Catalog {
             }
             let built = in_parallel(&texts, |(id, _, key, bytes)| {
                 let definition: Value = rows::decode(key.as_bytes(), bytes)?;
-                let tags = upstreams.get(&id.upstream).map_or(&[][..], |row: &Arc<UpstreamRow>| &row.tags);
+                let tags = upstreams.get(&id.upstream).map_or(&[][..], |row| &row.tags);
                 Ok::<_, Error>(card::build(id, &definition, tags, overlays.get(id)))
             });
             for ((id, row, _, _), built) in texts.into_iter().zip(built) {
@@ -202,6 +199,16 @@ impl Catalog {
         let families = families_of(writer.groups.values());
         let view = CatalogView { generation: meta.generation, tools, upstreams, families, ..CatalogView::default() };
         Ok(Self { view: ArcSwap::from_pointee(view), tree, overlays, writer: Mutex::new(writer) })
+    }
+
+    /// What a store's catalog remembers of its upstreams, without opening it: makes no cards and no generation.
+    pub fn upstreams(store: &Store) -> Result<Vec<UpstreamRow>, Error> {
+        let tree = store.tree(TreeName::Catalog)?;
+        let rows = tree.scan(b"u/").map(|found| {
+            let (key, bytes) = found?;
+            rows::decode(&key, &bytes)
+        });
+        rows.collect()
     }
 
     /// The newest generation. Takes no lock.

@@ -11,21 +11,25 @@ pub(crate) struct Guess {
 
 #[rustfmt::skip]
 const READ: &[&str] = &[
-    "analyse", "analyze", "ask", "assess", "audit", "autocomplete", "batch_get", "browse", "calculate", "can", "check",
-    "compare", "compute", "convert", "count", "crawl", "decode", "describe", "detect", "diagnose", "diff", "discover",
-    "display", "download", "encode", "enumerate", "estimate", "evaluate", "examine", "explain", "explore", "export",
-    "extract", "fetch", "filter", "find", "forecast", "format", "geocode", "get", "grep", "has", "help", "identify", "info",
-    "inspect", "introspect", "is", "list", "load", "locate", "lookup", "measure", "monitor", "observe", "parse", "peek",
-    "ping", "predict", "preview", "query", "read", "recall", "recommend", "render", "resolve", "retrieve", "return",
-    "scan", "scrape", "screenshot", "search", "select", "show", "snapshot", "solve", "status", "suggest", "summarise",
-    "summarize", "tail", "think", "translate", "validate", "verify", "view", "wait", "whoami",
+    "analyse", "analyze", "assess", "autocomplete", "browse", "calculate", "can", "check", "compare", "count", "describe",
+    "detect", "diagnose", "discover", "enumerate", "estimate", "examine", "explain", "explore", "fetch", "find", "geocode",
+    "get", "grep", "has", "identify", "inspect", "introspect", "is", "list", "locate", "lookup", "peek", "ping", "predict",
+    "query", "read", "recommend", "resolve", "retrieve", "return", "search", "show", "suggest", "summarise", "summarize",
+    "translate", "validate", "verify", "view", "whoami",
+];
+/// Verbs of looking that are as often nouns or areas (`compute_vm_delete`): any other verb outweighs them.
+#[rustfmt::skip]
+const READ_WEAK: &[&str] = &[
+    "ask", "audit", "compute", "convert", "crawl", "decode", "diff", "display", "download", "encode", "evaluate", "export",
+    "extract", "filter", "forecast", "help", "info", "load", "measure", "monitor", "observe", "parse", "preview", "recall",
+    "render", "scan", "scrape", "screenshot", "select", "snapshot", "solve", "status", "tail", "think", "wait",
 ];
 #[rustfmt::skip]
 const WRITE: &[&str] = &[
     "accept", "acknowledge", "activate", "add", "allow", "append", "apply", "approve", "assign", "attach", "authorize",
     "bulk", "change", "click", "clone", "commit", "configure", "connect", "copy", "create", "deactivate", "deploy",
     "disable", "disconnect", "drag", "draft", "duplicate", "edit", "enable", "enroll", "enqueue", "execute", "exec",
-    "fill", "follow", "fork", "forward", "generate", "grant", "hover", "import", "init", "initialize", "insert", "install",
+    "fill", "follow", "fork", "format", "forward", "generate", "grant", "hover", "import", "init", "initialize", "insert", "install",
     "invite", "invoke", "join", "launch", "leave", "login", "logout", "make", "manage", "mark", "merge", "migrate",
     "modify", "move", "mute", "navigate", "notify", "patch", "pause", "pin", "place", "press", "promote", "provision",
     "publish", "pull", "push", "put", "reboot", "refresh", "register", "rename", "reorder", "reply", "request", "resize",
@@ -73,7 +77,8 @@ const CHOOSERS: &[&str] = &["action", "cmd", "command", "method", "mode", "op", 
 pub(crate) fn guess(words: &[String], purpose: &str, params: &[Param]) -> Guess {
     let named = verb_of(words);
     let spoken = || split_identifier(purpose).into_iter().take(3).find_map(|word| strong(&stem(&word)));
-    let verb = named.or_else(spoken);
+    let hinted = || words.iter().any(|word| READ_WEAK.contains(&word.as_str())).then_some(SideEffect::Read);
+    let verb = named.or_else(spoken).or_else(hinted);
     let mut side_effect = verb.unwrap_or(SideEffect::Write);
     let runs = words.iter().any(|word| RUNNING.contains(&word.as_str()));
     let is_code = |word: &str| CODE.contains(&word);

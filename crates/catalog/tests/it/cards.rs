@@ -119,9 +119,18 @@ fn verbs_and_schemas_are_guessed_from_otherwise() {
     {
         check(name, json!({}), Write);
     }
-    for name in
-        ["delete_issue", "drop_table", "repo_remove", "run_sql", "execute_command", "kill_process", "clear_cache"]
-    {
+    for name in [
+        "delete_issue",
+        "drop_table",
+        "repo_remove",
+        "run_sql",
+        "execute_command",
+        "kill_process",
+        "clear_cache",
+        "compute_vm_delete",
+        "share_snapshot_delete",
+        "monitor_delete",
+    ] {
         check(name, json!({}), Destructive);
     }
     check("weather", json!({"description": "Returns the weather of a place."}), Read);

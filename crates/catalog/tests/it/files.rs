@@ -40,6 +40,8 @@ fn good_lines_become_tools_and_bad_ones_are_told() {
             r#"{"id":"four","server":"高德地图","name":"x"}"#,
             r#"{"id":"five","server":"s","name":""}"#,
             r#"{"id":"six","name":"x"}"#,
+            r#"{"id":"seven","server":null,"name":"y"}"#,
+            r#"{"id":"eight","server":8,"name":"y"}"#,
             r#"{"id":"","server":"s","name":"x"}"#,
             "[1]",
             "{",
@@ -48,13 +50,15 @@ fn good_lines_become_tools_and_bad_ones_are_told() {
             2 -> my-server-ddc1744a:x
             four -> server-1ecb3ba1:x
             one -> my-server:x
+            seven -> tools:y
+            six -> tools:x
             line 4: the same server and name as line 1
             line 5: the same id as line 1
             line 7: tool name `` must be 1 to 256 bytes without control characters
-            line 8: `server` is missing
-            line 9: `id` must have 1 to 512 bytes
-            line 10: not a JSON object
-            line 11: not JSON: EOF while parsing an object at line 1 column 1"#]],
+            line 10: `server` is not a string
+            line 11: `id` must have 1 to 512 bytes
+            line 12: not a JSON object
+            line 13: not JSON: EOF while parsing an object at line 1 column 1"#]],
     );
     check(&[], &expect![""]);
 }

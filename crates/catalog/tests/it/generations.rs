@@ -108,6 +108,11 @@ fn reopening_gives_the_same_and_other_overlays_renew_the_cards() {
         catalog.mark(&upstream("b"), UpstreamState::NeedsAuth, "401", Timestamp(9)).unwrap();
         catalog.view()
     };
+    let rows = Catalog::upstreams(&store()).unwrap();
+    assert_eq!(
+        rows,
+        before.upstreams.values().map(|row| toolscout_catalog::UpstreamRow::clone(row)).collect::<Vec<_>>()
+    );
     let again = open(&store()).view();
     assert_eq!(again.generation, before.generation);
     assert_eq!(again.tools, before.tools);

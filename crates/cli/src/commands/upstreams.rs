@@ -271,13 +271,12 @@ pub(crate) async fn known(config: &Config) -> Known {
     }
     match toolscout_store::Store::open(&dir) {
         Ok(opened) => {
-            let catalog = toolscout_catalog::Catalog::open(&opened.store, toolscout_catalog::Overlays::default());
-            let Ok(catalog) = catalog else { return Known::default() };
-            let rows = catalog.view();
-            let known = |row: &toolscout_catalog::UpstreamRow| {
-                (row.id.to_string(), (row.state.as_str().to_owned(), row.n_tools, row.reason.clone()))
+            // Not the catalog itself: without the configured cards it would make another generation.
+            let Ok(rows) = toolscout_catalog::Catalog::upstreams(&opened.store) else { return Known::default() };
+            let known = |row: toolscout_catalog::UpstreamRow| {
+                (row.id.to_string(), (row.state.as_str().to_owned(), row.n_tools, row.reason))
             };
-            rows.upstreams.values().map(|row| known(row)).collect()
+            rows.into_iter().map(known).collect()
         }
         Err(toolscout_store::Error::Busy { .. }) => {
             let Ok(server) = crate::backend::Server::find(config).await else { return Known::default() };
