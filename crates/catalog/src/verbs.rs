@@ -98,7 +98,11 @@ pub(crate) fn guess(words: &[String], purpose: &str, params: &[Param]) -> Guess 
 fn verb_of(words: &[String]) -> Option<SideEffect> {
     let first = words.first().map(String::as_str);
     let leads = first.filter(|word| WRITE_FIRST.contains(word) && words.len() > 1).map(|_| SideEffect::Write);
-    leads.or_else(|| words.iter().find_map(|word| strong(word)))
+    let verb = leads.or_else(|| words.iter().find_map(|word| strong(word)));
+    // `file_share_delete`: where things come first, the last word is the verb.
+    let last = words.last().and_then(|word| strong(word));
+    let deletes = last == Some(SideEffect::Destructive) && verb != Some(SideEffect::Read);
+    if deletes { last } else { verb }
 }
 
 fn strong(word: &str) -> Option<SideEffect> {

@@ -128,7 +128,7 @@ fn verbs_and_schemas_are_guessed_from_otherwise() {
         "kill_process",
         "clear_cache",
         "compute_vm_delete",
-        "share_snapshot_delete",
+        "file_share_snapshot_delete",
         "monitor_delete",
     ] {
         check(name, json!({}), Destructive);
