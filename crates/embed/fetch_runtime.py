@@ -34,7 +34,7 @@ def fetch(version, platform, sha256, cache):
     with tempfile.TemporaryDirectory(dir=cache) as folder:
         wanted = pathlib.Path(folder, "wanted.txt")
         wanted.write_text(f"onnxruntime=={version} --hash=sha256:{sha256}\n")
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--retries", "10", "--no-deps"]
         command += ["--only-binary=:all:", "--implementation", "cp", "--python-version", "3.11", "--abi", "cp311"]
         command += ["--platform", platform, "--require-hashes", "--dest", folder, "--requirement", str(wanted)]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

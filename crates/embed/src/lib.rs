@@ -24,7 +24,7 @@ pub mod manifest;
 pub mod query;
 pub mod runtime;
 
-pub use embedder::{EmbedOptions, Embedder};
+pub use embedder::{EmbedOptions, Embedder, Wait};
 pub use embedding::{Embed, Embedding, ModelInfo, TokenVectors, Want, dot, normalize};
 pub use error::Error;
 pub use manifest::{Manifest, ModelSource};

@@ -65,6 +65,7 @@ pub(crate) fn runtime(options: &RuntimeOptions) -> Result<Runtime, Error> {
 }
 
 fn load(options: &RuntimeOptions) -> Result<Runtime, Error> {
+    return_big_blocks();
     let from_environment = std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()).map(PathBuf::from);
     if let Some(library) = options.library.clone().or(from_environment) {
         return open(&library, library.display().to_string(), None);
@@ -75,6 +76,20 @@ fn load(options: &RuntimeOptions) -> Result<Runtime, Error> {
     {
         let name = format!("{}onnxruntime{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
         open(Path::new(&name), format!("the system ({name})"), None)
+    }
+}
+
+/// Makes glibc give big blocks back to the system when they are freed.
+///
+/// By default it learns from the first freed block of a model's size to keep all such blocks: a process that has opened and
+/// dropped document lanes was measured at 261 MB, with this at 139 MB. The whole process gets the setting; half a megabyte is
+/// above what searches and inferences allocate and below what models are made of.
+fn return_big_blocks() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[expect(unsafe_code, reason = "glibc has no safe way to be told")]
+    // SAFETY: takes two integers and stores one under malloc's own lock; no memory of ours is involved.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 512 * 1024);
     }
 }
 
