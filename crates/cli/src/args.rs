@@ -45,6 +45,7 @@ pub(crate) struct Global {
         value_enum,
         default_value_t = LogFormat::Text,
         env = "TOOLSCOUT_LOG_FORMAT",
+        hide_env_values = true,
         help_heading = "Options of every command"
     )]
     pub(crate) log_format: LogFormat,
@@ -245,7 +246,7 @@ pub(crate) enum Upstreams {
     /// List the configured upstreams and how they are
     List(Output),
     /// Add one to the configuration: `add files -- npx -y @modelcontextprotocol/server-filesystem .`,
-    /// `add docs --url https://docs.example.org/mcp`
+    /// `add docs --url https://docs.example.org/mcp`, or a well-known one by name: `add time`
     Add(Add),
     /// Take one out of the configuration
     Remove {

@@ -35,11 +35,14 @@ pub(crate) struct Told {
     pub(crate) message: String,
     /// What to do.
     pub(crate) hint: Option<String>,
+    /// Why.
+    #[source]
+    pub(crate) source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 /// A failure with an exit code.
 pub(crate) fn told(exit: Exit, message: impl Into<String>, hint: impl Into<Option<String>>) -> anyhow::Error {
-    Told { exit, message: message.into(), hint: hint.into() }.into()
+    Told { exit, message: message.into(), hint: hint.into(), source: None }.into()
 }
 
 /// Wrong usage that clap cannot see.

@@ -149,7 +149,7 @@ async fn state(findings: &mut Findings, config: &Config) {
         findings.warn("store", "empty: nothing was crawled yet", "`toolscout crawl`");
         return;
     }
-    let damage = set_aside(config.data_dir());
+    let damage = set_aside(&dir);
     match Store::open(&dir) {
         Ok(opened) => {
             if let Some(found) = &opened.damage {
@@ -193,11 +193,11 @@ async fn state(findings: &mut Findings, config: &Config) {
     backend.close().await;
 }
 
-/// Folders next to the store that once were one.
-fn set_aside(data_dir: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(data_dir).into_iter().flatten().flatten();
+/// What was damaged once and set aside.
+fn set_aside(store_dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(store_dir).into_iter().flatten().flatten();
     let mut old: Vec<String> = entries
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with("store.damaged"))
+        .filter(|entry| entry.file_name().to_string_lossy().contains(".damaged-"))
         .map(|entry| entry.path().display().to_string())
         .collect();
     old.sort();

@@ -15,7 +15,7 @@ use crate::app::{App, Use, store_dir};
 use crate::args::Serve;
 use crate::backend::{Server, ServerFile};
 use crate::config::Config;
-use crate::fail::{Ended, Exit, told};
+use crate::fail::{Ended, Exit, Told, told};
 use crate::screen;
 
 /// `serve [--stdio] [--demo]`.
@@ -71,7 +71,10 @@ async fn over_http(app: &App, config: &Config, shutdown: &CancellationToken, n_u
     let is_open = !bind.ip().is_loopback() && options.token.is_none();
     let served = serve_http(Arc::clone(&app.services), options, shutdown.clone()).await;
     let Served { addr, done } = served.map_err(|error| match bind_hint(&error, bind) {
-        Some(hint) => anyhow::Error::from(error).context(told(Exit::Failed, "start the server", Some(hint))),
+        Some(hint) => {
+            let (message, source) = ("start the server".to_owned(), Some(error.into()));
+            Told { exit: Exit::Failed, message, hint: Some(hint), source }.into()
+        }
         None => error.into(),
     })?;
     let base = base_url(addr);
@@ -207,25 +210,38 @@ fn random_token() -> anyhow::Result<String> {
 /// The public servers that we ship configurations for, as far as this machine can start them: the program is there, and
 /// the variables they need are set. What the user configured under the same name comes first.
 fn demo_upstreams(config: &Config) -> Vec<UpstreamSpec> {
-    let mut specs = Vec::new();
+    let (mut specs, mut left_out) = (Vec::new(), Vec::new());
+    let folder = config.data_dir().join("demo");
     for known in toolscout_catalog::known::known_upstreams() {
-        let Ok(id) = UpstreamId::slug(&known.id) else { continue };
+        let Ok(id) = UpstreamId::new(&known.id) else { continue };
         if config.raw.iter().any(|raw| raw.id == id) {
             continue;
         }
-        if !is_program(&known.command) {
-            screen::say(&format!("demo: `{id}` left out: {} is not installed", known.command));
-            continue;
+        let args: Vec<String> = known.args.iter().map(|arg| arg.replace("{dir}", &folder.to_string_lossy())).collect();
+        let is_unset = |name: &&String| std::env::var_os(name).is_none();
+        let unset: Vec<&str> = known.env.iter().filter(is_unset).map(String::as_str).collect();
+        let obstacle = match args.iter().find(|arg| arg.starts_with('{')) {
+            _ if !is_program(&known.command) => Some(format!("no {}", known.command)),
+            _ if !unset.is_empty() => Some(format!("needs {}", unset.join(", "))),
+            Some(blank) => Some(format!("needs {blank}")),
+            None => None,
+        };
+        match obstacle {
+            Some(obstacle) => left_out.push(format!("{id} ({obstacle})")),
+            None => {
+                let mut spec = UpstreamSpec::stdio(id, &known.command, args);
+                spec.tags.clone_from(&known.tags);
+                specs.push(spec);
+            }
         }
-        let unset: Vec<&str> =
-            known.env.iter().map(String::as_str).filter(|name| std::env::var_os(name).is_none()).collect();
-        if !unset.is_empty() {
-            screen::say(&format!("demo: `{id}` left out: {} is not set", unset.join(", ")));
-            continue;
-        }
-        let mut spec = UpstreamSpec::stdio(id, &known.command, known.args.clone());
-        spec.tags = known.tags.clone();
-        specs.push(spec);
+    }
+    if specs.iter().any(|spec| spec.id.as_str() == "filesystem")
+        && let Err(error) = std::fs::create_dir_all(&folder)
+    {
+        tracing::warn!(%error, folder = %folder.display(), "no folder for the demo's files");
+    }
+    if !left_out.is_empty() {
+        screen::say(&format!("demo leaves out {}", left_out.join(", ")));
     }
     specs
 }

@@ -56,6 +56,7 @@ fn section_of(args: &Add) -> anyhow::Result<toml_edit::Table> {
         (Some(_), [_, ..]) => return Err(usage("both --url and a target are given", "give one of them")),
         (Some(url), []) => (Some(url.clone()), &[][..]),
         (None, [url]) if is_address(url) && args.transport != Some(AddTransport::Stdio) => (Some(url.clone()), &[][..]),
+        (None, []) => return known_section(args),
         (None, target) => (None, target),
     };
     if let Some(url) = url {
@@ -106,6 +107,32 @@ fn section_of(args: &Add) -> anyhow::Result<toml_edit::Table> {
     put(&mut table, "headers", headers);
     if !args.tag.is_empty() {
         table["tags"] = toml_edit::value(args.tag.iter().collect::<toml_edit::Array>());
+    }
+    Ok(table)
+}
+
+/// The section of a well-known public server, for `add time`. Its variables are taken from the environment.
+fn known_section(args: &Add) -> anyhow::Result<toml_edit::Table> {
+    let known = toolscout_catalog::known::known_upstreams();
+    let hint = "write `add NAME -- COMMAND ARGS…` or `add NAME --url URL`";
+    let Some(known) = known.into_iter().find(|known| known.id == args.name) else {
+        return Err(usage("neither a command nor an address is given, and no server of that name is known", hint));
+    };
+    if let Some(blank) = known.args.iter().find(|arg| arg.starts_with('{')) {
+        let command = format!("{} {}", known.command, known.args.join(" "));
+        let hint = format!("write `add {} -- {command}` with yours", args.name);
+        return Err(usage(format!("`{}` needs {blank}", args.name), &hint));
+    }
+    let mut table = toml_edit::Table::new();
+    table["command"] = toml_edit::value(&known.command);
+    table["args"] = toml_edit::value(known.args.iter().collect::<toml_edit::Array>());
+    if !known.env.is_empty() {
+        let pairs = known.env.iter().map(|name| (name.as_str(), format!("${{{name}}}")));
+        table["env"] = toml_edit::value(pairs.collect::<toml_edit::InlineTable>());
+    }
+    let tags = known.tags.iter().chain(&args.tag);
+    if !known.tags.is_empty() || !args.tag.is_empty() {
+        table["tags"] = toml_edit::value(tags.collect::<toml_edit::Array>());
     }
     Ok(table)
 }

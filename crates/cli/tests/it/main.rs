@@ -1,0 +1,375 @@
+//! The real binary, without any upstream.
+//!
+//! 1. A catalog from a file is searched, explained, shown and exported, with the real embedding model inside the binary.
+//! 2. Exit codes mean what product.md says.
+//! 3. With a server running, the same commands answer the same through it; it goes quietly when told to.
+//! 4. No secret is ever printed, whatever the command.
+//! 5. Every mistake is reported at once, and errors say what to do.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// A world of its own: home, data and current folder in one temporary place.
+struct World {
+    root: tempfile::TempDir,
+}
+
+/// What a command left.
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl World {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        for folder in ["home", "here"] {
+            std::fs::create_dir(root.path().join(folder)).unwrap();
+        }
+        Self { root }
+    }
+
+    /// With thirty tools in the catalog.
+    fn with_tools() -> Self {
+        let world = Self::new();
+        let file = repository().join("evals/tiny/tools.jsonl");
+        let ran = world.run(&["catalog", "import", &file.display().to_string()]);
+        assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+        assert!(ran.out.contains("30 tools taken: 30 new"), "{}", ran.out);
+        world
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).unwrap();
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_toolscout"));
+        command.args(args).current_dir(self.path("here")).env_clear();
+        for keep in ["PATH", "LD_LIBRARY_PATH", "ORT_DYLIB_PATH", "SystemRoot"] {
+            command.envs(std::env::var_os(keep).map(|value| (keep, value)));
+        }
+        command
+            .env("HOME", self.path("home"))
+            .env("TOOLSCOUT_DATA", self.path("data"))
+            .env("TOOLSCOUT_SERVER_BIND", "127.0.0.1:0")
+            .stdin(Stdio::null());
+        command
+    }
+
+    #[track_caller]
+    fn run(&self, args: &[&str]) -> Ran {
+        ran(self.command(args).output().unwrap())
+    }
+
+    /// The one door: the exit code, and that nothing panicked.
+    #[track_caller]
+    fn check(&self, args: &[&str], code: i32) -> Ran {
+        let ran = self.run(args);
+        assert_eq!(ran.code, code, "toolscout {args:?}\n{}{}", ran.out, ran.err);
+        ran
+    }
+
+    #[track_caller]
+    fn json(&self, args: &[&str]) -> Value {
+        let ran = self.check(args, 0);
+        serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{args:?}: {error}: {}", ran.out))
+    }
+}
+
+fn ran(output: Output) -> Ran {
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let ran = Ran { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) };
+    assert!(!ran.err.contains("panicked"), "{}", ran.err);
+    ran
+}
+
+fn repository() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+#[test]
+fn a_catalog_from_a_file_is_found_explained_shown_and_exported() {
+    let world = World::with_tools();
+    let answer = world.json(&["search", "where", "is my parcel", "--json", "--explain"]);
+    assert_eq!(answer["tools"][0]["id"], "harbor:track_shipment", "{answer:#}");
+    assert_eq!(answer["index_state"], "hybrid");
+    assert_eq!(answer["evidence"]["candidates"][0]["id"], "harbor:track_shipment");
+    let selection = answer["selection_id"].as_str().unwrap();
+
+    // A later process still knows why.
+    let explained = world.json(&["explain", selection, "--json"]);
+    assert_eq!(explained["evidence"], answer["evidence"]);
+    assert_eq!(explained["query"], Value::Null, "queries are not kept unless asked for");
+    let why = world.json(&["explain", selection, "--tool", "lumen:lock_door", "--json"]);
+    assert_eq!(why["why"]["id"], "lumen:lock_door");
+
+    let text = world.check(&["search", "where is my parcel", "--explain", "--limit", "2"], 0).out;
+    for part in ["harbor:track_shipment", "words", "meaning", "fusion", "confidence", selection_prefix(selection)] {
+        assert!(text.contains(part), "{part} is missing in\n{text}");
+    }
+
+    let shown = world.json(&["tools", "show", "harbor:track_shipment", "--json"]);
+    assert_eq!(shown["tools"][0]["input_schema"]["type"], "object");
+    let listed = world.json(&["tools", "list", "--upstream", "tally", "--json"]);
+    assert_eq!(listed["tools"].as_array().unwrap().len(), 6);
+
+    let exported = world.check(&["catalog", "export"], 0).out;
+    assert_eq!(exported.lines().count(), 30);
+    // What was exported imports to the same catalog: nothing changes.
+    world.write("here/again.jsonl", &exported);
+    let again = world.json(&["catalog", "import", "again.jsonl", "--json"]);
+    assert_eq!((&again["added"], &again["changed"], &again["removed"]), (&0.into(), &0.into(), &0.into()));
+}
+
+fn selection_prefix(selection: &str) -> &str {
+    &selection[..2]
+}
+
+#[test]
+fn exit_codes_mean_what_they_say() {
+    let world = World::with_tools();
+    let refusing = "[policy]\ndeny = [\"tally:*\"]\n";
+    world.check(&["search", "create an invoice"], 0);
+    world.check(&["search"], 2);
+    world.check(&["search", "x", "--limit", "0"], 2);
+    world.check(&["search", "x", "--upstream", "nobody"], 3);
+    world.check(&["explain", "sel_nonsense"], 3);
+    world.check(&["tools", "show", "tally:create_invoic"], 3);
+    world.check(&["tools", "call", "tally:create_invoice", "{"], 2);
+    // Imported tools have no server behind them.
+    world.check(&["tools", "call", "lumen:list_devices"], 3);
+    world.check(&["tools", "list", "--upstream", "tally"], 0);
+    world.check(&["catalog", "import", "absent.jsonl"], 1);
+    world.check(&["upstreams", "remove", "absent"], 2);
+    world.check(&["upstreams", "check", "absent"], 2);
+    world.check(&["upstreams", "check"], 0);
+    world.write("here/toolscout.toml", refusing);
+    world.check(&["tools", "call", "tally:create_invoice", "{}"], 3);
+    let hidden = world.json(&["tools", "list", "--json"]).to_string();
+    assert!(!hidden.contains("tally:"), "what policy denies is not there");
+    world.write("here/toolscout.toml", "[server]\nbint = 1\n");
+    let wrong = world.check(&["search", "x"], 2);
+    assert!(
+        wrong.err.contains("toolscout.toml:2: `server.bint`: is not a known key (did you mean `bind`?)"),
+        "{}",
+        wrong.err
+    );
+    world.check(&["doctor"], 1);
+}
+
+#[test]
+fn an_upstream_that_fails_is_five_and_says_why() {
+    let world = World::new();
+    world.check(&["upstreams", "add", "gone", "--", "no-such-program-here"], 0);
+    world.check(&["upstreams", "add", "silent", "--", "false"], 0);
+    let config = world.path("home/.config/toolscout/toolscout.toml");
+    assert!(config.exists(), "without a file here, the user's is written");
+    let ran = world.check(&["upstreams", "check", "--json"], 5);
+    let report: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(report["healthy"], false);
+    assert_eq!(report["upstreams"][0]["upstream"], "gone");
+    assert!(report["upstreams"][0]["error"][0].as_str().unwrap().contains("no-such-program-here"), "{report:#}");
+    let text = world.check(&["upstreams", "check", "gone"], 5).out;
+    assert!(text.contains("unreachable") && text.contains("error:"), "{text}");
+    world.check(&["crawl"], 5);
+    let listed = world.json(&["upstreams", "list", "--json"]);
+    assert_eq!(listed["upstreams"][0]["state"], "unreachable", "{listed:#}");
+    // Broken, because its program is not there.
+    world.check(&["doctor"], 1);
+    world.check(&["upstreams", "remove", "gone"], 0);
+    world.check(&["upstreams", "remove", "silent"], 0);
+    world.check(&["doctor"], 0);
+}
+
+#[test]
+fn no_secret_is_ever_printed() {
+    const SECRET: &str = "hunter2-and-more";
+    let world = World::new();
+    world.write(
+        "here/toolscout.toml",
+        r#"[server]
+token = "${DEEP}"
+[upstreams.program]
+command = "false"
+args = ["--api-key", "hunter2-and-more"]
+env = { TOKEN = "${DEEP}", BARE = "hunter2-and-more" }
+[upstreams.web]
+url = "http://user:hunter2-and-more@127.0.0.1:9/mcp?key=hunter2-and-more"
+headers = { Authorization = "Bearer ${DEEP}" }
+"#,
+    );
+    world.write(
+        "here/mcp.json",
+        r#"{"mcpServers": {"x": {"command": "y", "env": {"K": "hunter2-and-more"}, "args": ["--token=hunter2-and-more"]}}}"#,
+    );
+    for args in [
+        &["upstreams", "list"][..],
+        &["upstreams", "list", "--json"],
+        &["upstreams", "check"],
+        &["upstreams", "check", "--json"],
+        &["-vvv", "upstreams", "check"],
+        &["upstreams", "import", "./mcp.json", "--dry-run"],
+        &["crawl"],
+        &["crawl", "--json"],
+        &["config", "check"],
+        &["doctor"],
+        &["-vv", "doctor", "--json"],
+    ] {
+        let mut command = world.command(args);
+        let ran = ran(command.env("DEEP", SECRET).output().unwrap());
+        assert!(!ran.out.contains(SECRET) && !ran.err.contains(SECRET), "{args:?}\n{}{}", ran.out, ran.err);
+    }
+}
+
+#[test]
+fn importing_copies_definitions_and_their_variables() {
+    let world = World::new();
+    world.write("here/mcp.json", r#"{"mcpServers": {"My Tool": {"command": "x", "env": {"K": "${SOME_KEY}"}}}}"#);
+    let dry = world.check(&["upstreams", "import", "./mcp.json", "--dry-run"], 0);
+    assert_eq!(dry.out, "[upstreams.my-tool]\ncommand = \"x\"\nenv = { K = \"${SOME_KEY}\" }\n");
+    let config = world.path("home/.config/toolscout/toolscout.toml");
+    assert!(!config.exists());
+    world.check(&["upstreams", "import", "./mcp.json"], 0);
+    assert_eq!(std::fs::read_to_string(&config).unwrap(), dry.out);
+    let unset = world.check(&["upstreams", "list"], 2);
+    assert!(unset.err.contains("`upstreams.my-tool.env.K`: the variable `SOME_KEY` is not set"), "{}", unset.err);
+    world.check(&["upstreams", "import", "./absent.json"], 2);
+}
+
+/// A server that ends with the test.
+struct Serving(Child);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn commands_go_through_the_server_that_holds_the_store() {
+    let world = World::with_tools();
+    let before = world.json(&["search", "dim the lights", "--json"]);
+    let mut command = world.command(&["serve"]);
+    let serving = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut serving = Serving(serving);
+    let note = world.path("data/server.json");
+    while !note.exists() {
+        assert!(serving.0.try_wait().unwrap().is_none(), "the server ended");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // Words answer at once; the vectors follow when the model is there.
+    let after = loop {
+        let answer = world.json(&["search", "dim the lights", "--json"]);
+        if answer["index_state"] == before["index_state"] {
+            break answer;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert_eq!(after["tools"], before["tools"]);
+    let selection = after["selection_id"].as_str().unwrap();
+    assert_eq!(world.json(&["explain", selection, "--json"])["selection_id"], *selection);
+    world.check(&["tools", "show", "lumen:set_brightness"], 0);
+    world.check(&["tools", "show", "lumen:set_brightnes"], 3);
+    assert_eq!(world.json(&["tools", "list", "--json"])["tools"].as_array().unwrap().len(), 30);
+    world.check(&["quality"], 0);
+    world.check(&["doctor"], 0);
+    let held = world.check(&["catalog", "export"], 1);
+    assert!(held.err.contains("hint: stop the server first"), "{}", held.err);
+    let second = world.check(&["serve"], 1);
+    assert!(second.err.contains("a server runs already"), "{}", second.err);
+
+    let pid = serving.0.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert!(serving.0.wait().unwrap().success());
+    assert!(!note.exists(), "the address is withdrawn");
+    world.check(&["catalog", "export"], 0);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let world = World::with_tools();
+    let mut child =
+        world.command(&["catalog", "export"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let ran = ran(child.wait_with_output().unwrap());
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+}
+
+#[test]
+fn what_needs_no_configuration_works_with_a_broken_one() {
+    let world = World::new();
+    world.write("here/toolscout.toml", "this is no toml");
+    assert!(world.check(&["config", "example"], 0).out.contains("[upstreams.files]"));
+    assert!(world.check(&["completions", "bash"], 0).out.contains("toolscout"));
+    world.check(&["--help"], 0);
+    world.check(&["search", "x"], 2);
+}
+
+#[test]
+fn arguments_come_from_a_pipe_too() {
+    let world = World::with_tools();
+    let mut command = world.command(&["tools", "call", "lumen:list_devices", "-"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"[1]").unwrap();
+    let ran = ran(child.wait_with_output().unwrap());
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("the arguments are no JSON object"), "{}", ran.err);
+}
+
+#[test]
+fn without_a_model_words_answer_and_say_so() {
+    let world = World::new();
+    world.write("here/toolscout.toml", "[embedding]\nmodel = \"./absent\"\n");
+    let file = repository().join("evals/tiny/tools.jsonl").display().to_string();
+    let ran = world.check(&["catalog", "import", &file], 0);
+    assert!(ran.err.contains("warning: answering from words alone"), "{}", ran.err);
+    let answer = world.json(&["search", "track shipment", "--json"]);
+    assert_eq!(
+        (answer["index_state"].as_str(), answer["tools"][0]["id"].as_str()),
+        (Some("lexical"), Some("harbor:track_shipment"))
+    );
+    world.check(&["models", "verify"], 1);
+    world.check(&["doctor"], 1);
+}
+
+#[test]
+fn spans_go_to_the_collector_that_the_environment_names() {
+    use std::io::Read as _;
+    let world = World::with_tools();
+    let collector = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", collector.local_addr().unwrap());
+    let received = std::thread::spawn(move || {
+        let (mut stream, _) = collector.accept().unwrap();
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() == 1 {
+            head.extend(byte);
+        }
+        let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+        let mut body = vec![0; length.parse().unwrap()];
+        stream.read_exact(&mut body).unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+        (head, body)
+    });
+    let mut command = world.command(&["search", "dim the lights"]);
+    let ran = ran(command.env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint).output().unwrap());
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let (head, body) = received.join().unwrap();
+    assert!(head.starts_with("post /v1/traces ") && head.contains("application/x-protobuf"), "{head}");
+    let text = String::from_utf8_lossy(&body);
+    assert!(text.contains("toolscout") && text.contains("search"), "{text}");
+    assert!(!text.contains("dim the lights"), "a query is nobody else's business");
+}
