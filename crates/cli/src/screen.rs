@@ -37,7 +37,7 @@ pub(crate) fn table(heads: &[&str]) -> Table {
 
 /// Prints a table, or a sentence when it has no row.
 pub(crate) fn print(table: &Table, if_empty: &str) -> io::Result<()> {
-    if table.is_empty() { line(if_empty) } else { line(&table.to_string()) }
+    if table.is_empty() { line(if_empty) } else { line(&table.trim_fmt()) }
 }
 
 /// Columns of the terminal; `None` when standard output is none.

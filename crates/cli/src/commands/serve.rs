@@ -73,7 +73,7 @@ async fn over_http(app: &App, config: &Config, shutdown: &CancellationToken, n_u
     let Served { addr, done } = served.map_err(|error| match bind_hint(&error, bind) {
         Some(hint) => {
             let (message, source) = ("start the server".to_owned(), Some(error.into()));
-            Told { exit: Exit::Failed, message, hint: Some(hint), source }.into()
+            anyhow::Error::from(Told { exit: Exit::Failed, message, hint: Some(hint), source })
         }
         None => error.into(),
     })?;

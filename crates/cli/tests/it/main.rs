@@ -100,7 +100,7 @@ fn repository() -> &'static Path {
 #[test]
 fn a_catalog_from_a_file_is_found_explained_shown_and_exported() {
     let world = World::with_tools();
-    let answer = world.json(&["search", "where", "is my parcel", "--json", "--explain"]);
+    let answer = world.json(&["search", "track", "the shipment HB-2291-7", "--json", "--explain"]);
     assert_eq!(answer["tools"][0]["id"], "harbor:track_shipment", "{answer:#}");
     assert_eq!(answer["index_state"], "hybrid");
     assert_eq!(answer["evidence"]["candidates"][0]["id"], "harbor:track_shipment");
@@ -113,7 +113,7 @@ fn a_catalog_from_a_file_is_found_explained_shown_and_exported() {
     let why = world.json(&["explain", selection, "--tool", "lumen:lock_door", "--json"]);
     assert_eq!(why["why"]["id"], "lumen:lock_door");
 
-    let text = world.check(&["search", "where is my parcel", "--explain", "--limit", "2"], 0).out;
+    let text = world.check(&["search", "track the shipment HB-2291-7", "--explain", "--limit", "2"], 0).out;
     for part in ["harbor:track_shipment", "words", "meaning", "fusion", "confidence", selection_prefix(selection)] {
         assert!(text.contains(part), "{part} is missing in\n{text}");
     }
