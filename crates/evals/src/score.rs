@@ -119,8 +119,10 @@ mod tests {
         Answer { top: top.iter().map(|&t| t.to_owned()).collect(), no_match, tokens: 10 }
     }
 
+    type Set = (Vec<Labels<String>>, Vec<Option<String>>, Vec<Answer<String>>);
+
     /// Two answerable queries in slice `x`, one impossible in `y`, one answerable in none.
-    fn set() -> (Vec<Labels<String>>, Vec<Option<String>>, Vec<Answer<String>>) {
+    fn set() -> Set {
         let labels = vec![labels(&["a"]), labels(&["b"]), labels(&[]), labels(&["c"])];
         let names = vec![Some("x".to_owned()), Some("x".to_owned()), Some("y".to_owned()), None];
         let answers = vec![answer(&["a"], false), answer(&["q", "b"], false), answer(&[], true), answer(&[], true)];

@@ -157,10 +157,10 @@ fn without_a_model_hybrid_is_words_alone_and_dense_is_refused() {
 
 /// A set of its own: these tools, these queries.
 fn set(tools: &str, queries: &str) -> (tempfile::TempDir, RunOptions) {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let (tools_file, queries_file) = (folder.path().join("tools.jsonl"), folder.path().join("queries.jsonl"));
-    std::fs::write(&tools_file, tools).unwrap();
-    std::fs::write(&queries_file, queries).unwrap();
+    std::fs::write(&tools_file, tools).expect("room for a file");
+    std::fs::write(&queries_file, queries).expect("room for a file");
     let options = RunOptions { catalog: tools_file, queries: queries_file, arms: vec![Arm::Bm25], ..tiny() };
     (folder, options)
 }
