@@ -139,7 +139,7 @@ impl Catalog {
         let meta: Option<MetaRow> =
             tree.get(rows::META_KEY)?.map(|bytes| rows::decode(rows::META_KEY, &bytes)).transpose()?;
         let renewed = meta.as_ref().is_some_and(|meta| meta.cards != stamp);
-        let mut meta = meta.unwrap_or(MetaRow { generation: Generation(0), oldest: Generation(0), cards: stamp });
+        let mut meta = meta.unwrap_or_else(|| MetaRow::empty(stamp));
         let upstreams: BTreeMap<UpstreamId, Arc<UpstreamRow>> =
             Self::upstreams(store)?.into_iter().map(|row| (row.id.clone(), Arc::new(row))).collect();
         let mut history = VecDeque::new();
@@ -264,29 +264,34 @@ impl Catalog {
         self.commit(&mut writer, vec![step], at)
     }
 
-    /// A tool's definition whole, as it was listed.
+    /// A tool's definition whole, as it was listed. Like every question, it waits for no change under way.
     pub fn raw(&self, id: &ToolId) -> Result<Option<Value>, Error> {
-        let raw = self.writer.lock().entry(id).map(|entry| entry.raw);
-        raw.map_or(Ok(None), |raw| self.definition(&raw))
+        // A change between the two reads may sweep the definition away; then the tool's row names another.
+        for _ in 0..3 {
+            let Some(row) = self.tool_row(id)? else { return Ok(None) };
+            if let Some(definition) = self.definition(&row.raw)? {
+                return Ok(Some(definition));
+            }
+        }
+        Ok(None)
     }
 
     /// A tool's definition whole, as it was in a kept generation. `None` if the tool was not there then.
     pub fn raw_at(&self, id: &ToolId, generation: Generation) -> Result<Option<Value>, Error> {
-        let writer = self.writer.lock();
-        self.check_kept(&writer, generation)?;
-        for (_, row) in self.history(generation, self.view().generation)? {
+        let newest = self.check_kept(generation)?.generation;
+        for (_, row) in self.history(generation, newest)? {
             if let Some(touch) = row.touched.iter().find(|touch| touch.id == *id) {
                 return touch.before.map_or(Ok(None), |raw| self.definition(&raw));
             }
         }
-        writer.entry(id).map_or(Ok(None), |entry| self.definition(&entry.raw))
+        self.raw(id)
     }
 
     /// The kept steps of one tool, oldest first.
     pub fn versions(&self, id: &ToolId) -> Result<Vec<Version>, Error> {
-        let writer = self.writer.lock();
+        let meta = self.meta()?;
         let mut versions = Vec::new();
-        for (generation, row) in self.history(writer.oldest, self.view().generation)? {
+        for (generation, row) in self.history(meta.oldest, meta.generation)? {
             let steps = row.touched.iter().filter(|touch| touch.id == *id);
             versions.extend(steps.map(|touch| Version { generation, at: row.at, raw: touch.after }));
         }
@@ -299,9 +304,8 @@ impl Catalog {
             let Diff { added, changed, removed } = self.diff(to, from)?;
             return Ok(Diff { added: removed, changed, removed: added });
         }
-        let writer = self.writer.lock();
-        self.check_kept(&writer, from)?;
-        self.check_kept(&writer, to)?;
+        self.check_kept(from)?;
+        self.check_kept(to)?;
         let mut renewed = false;
         let mut spans: BTreeMap<ToolId, Span> = BTreeMap::new();
         for (_, row) in self.history(from, to)? {
@@ -369,11 +373,10 @@ impl Catalog {
         let view = self.view();
         let mut n_tools = 0;
         for card in &view.tools {
-            let entry = self.writer.lock().entry(&card.id).cloned();
-            let Some(entry) = entry else { continue };
-            let Some(definition) = self.definition(&entry.raw)? else { continue };
+            let Some(row) = self.tool_row(&card.id)? else { continue };
+            let Some(definition) = self.definition(&row.raw)? else { continue };
             let server = view.upstream(&card.id.upstream).map(|row| row.server.name.as_str());
-            let line = jsonl::line(&card.id, entry.label.as_deref(), server, &definition);
+            let line = jsonl::line(&card.id, row.label.as_deref(), server, &definition);
             file.write_all(line.as_bytes()).map_err(Error::File)?;
             n_tools += 1;
         }
@@ -387,10 +390,23 @@ impl Catalog {
         bytes.map(|bytes| rows::decode(key.as_bytes(), &bytes)).transpose()
     }
 
-    fn check_kept(&self, writer: &Writer, asked: Generation) -> Result<(), Error> {
-        let (oldest, newest) = (writer.oldest, self.view().generation);
+    fn tool_row(&self, id: &ToolId) -> Result<Option<ToolRow>, Error> {
+        let key = rows::tool_key(id);
+        let bytes = self.tree.get(key.as_bytes())?;
+        bytes.map(|bytes| rows::decode(key.as_bytes(), &bytes)).transpose()
+    }
+
+    fn meta(&self) -> Result<MetaRow, Error> {
+        let bytes = self.tree.get(rows::META_KEY)?;
+        let meta = bytes.map(|bytes| rows::decode(rows::META_KEY, &bytes)).transpose()?;
+        Ok(meta.unwrap_or_else(|| MetaRow::empty(cards_stamp(&self.overlays))))
+    }
+
+    fn check_kept(&self, asked: Generation) -> Result<MetaRow, Error> {
+        let meta = self.meta()?;
+        let (oldest, newest) = (meta.oldest, meta.generation);
         let kept = (oldest..=newest).contains(&asked);
-        if kept { Ok(()) } else { Err(Error::NotKept { asked, oldest, newest }) }
+        if kept { Ok(meta) } else { Err(Error::NotKept { asked, oldest, newest }) }
     }
 
     /// Rows of the generations after `from`, up to and with `to`.

@@ -33,6 +33,13 @@ pub(crate) struct MetaRow {
     pub(crate) cards: ContentHash,
 }
 
+impl MetaRow {
+    /// Of a catalog that nothing was put into.
+    pub(crate) fn empty(cards: ContentHash) -> Self {
+        Self { generation: Generation(0), oldest: Generation(0), cards }
+    }
+}
+
 /// A current tool.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ToolRow {

@@ -167,6 +167,27 @@ fn subscribers_hear_of_each_generation_once_and_in_order() {
     assert_eq!(*heard.lock().unwrap(), [(1, "+a:x".to_owned()), (2, String::new())]);
 }
 
+#[test]
+fn questions_are_answered_while_a_change_is_under_way() {
+    // A subscriber stands for the index, which may take long: were a question to wait for it, this would never end.
+    let catalog = Arc::new(open(&Store::temporary().unwrap()));
+    let asked = Arc::new(Mutex::new(None));
+    catalog.subscribe(Box::new({
+        let (catalog, asked) = (Arc::downgrade(&catalog), asked.clone());
+        move |change| {
+            let catalog = catalog.upgrade().unwrap();
+            let raw = catalog.raw(&id("a:x")).unwrap();
+            let past = catalog.raw_at(&id("a:x"), Generation(0)).unwrap();
+            let diff = catalog.diff(Generation(0), change.view.generation).unwrap();
+            let n_lines = catalog.export_jsonl(std::io::sink()).unwrap();
+            *asked.lock().unwrap() =
+                Some((raw.is_some(), past, show(&diff), n_lines, catalog.versions(&id("a:x")).unwrap().len()));
+        }
+    }));
+    catalog.apply(listing("a", 1, [tool("x", "1")])).unwrap();
+    assert_eq!(*asked.lock().unwrap(), Some((true, None, "+a:x".to_owned(), 1, 1)));
+}
+
 /// Child of the test below: generation after generation, in each of which all tools say the same word.
 #[test]
 fn list_until_killed() {
