@@ -62,10 +62,13 @@ impl Job {
             () = self.cancel.cancelled() => return (Outcome::Stopped, None, None),
             listed = tokio::time::timeout(self.deadline, self.source.list(&self.upstream)) => listed,
         };
-        let listed = listed.unwrap_or_else(|_| {
-            let (upstream, after) = (self.upstream.clone(), self.deadline);
-            Err(Error::Timeout { upstream, step: Step::List, after, stderr: String::new() })
-        });
+        let listed = match listed {
+            Ok(listed) => listed,
+            Err(_) => {
+                let (upstream, after) = (self.upstream.clone(), self.deadline);
+                Err(Error::Timeout { upstream, step: Step::List, after, stderr: String::new() })
+            }
+        };
         let now = (self.clock)();
         match listed {
             Ok(listing) => {
