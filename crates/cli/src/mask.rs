@@ -48,15 +48,17 @@ fn mask_args(args: &[String]) -> Vec<String> {
     let mut masked = Vec::new();
     let mut is_value = false;
     for arg in args {
-        let shown = match arg.split_once('=') {
+        let option = arg.split_once('=').filter(|(name, _)| !name.contains("://"));
+        let shown = match option {
             _ if is_value && !arg.contains("${") => "***".to_owned(),
-            Some((name, value)) if sounds_secret(name) && !value.contains("${") => format!("{name}=***"),
-            // `mcp-remote URL --header "Authorization: Bearer …"`
-            _ if arg.split_once(':').is_some_and(|(name, value)| is_bare_secret(name, value)) => {
-                format!("{}: ***", arg.split(':').next().unwrap_or_default())
-            }
+            Some((name, value)) if is_bare_secret(name, value) => format!("{name}=***"),
+            Some((name, value)) if value.contains("://") => format!("{name}={}", mask_url(value)),
             _ if arg.contains("://") => mask_url(arg),
-            _ => arg.clone(),
+            // `mcp-remote URL --header "Authorization: Bearer …"`
+            _ => match arg.split_once(':') {
+                Some((name, value)) if is_bare_secret(name, value) => format!("{name}: ***"),
+                _ => arg.clone(),
+            },
         };
         is_value = arg.starts_with('-') && !arg.contains('=') && sounds_secret(arg);
         masked.push(shown);
@@ -100,6 +102,7 @@ mod tests {
         check(&["--api-key", "abc", "x"], "--api-key *** x");
         check(&["--api-key", "${KEY}"], "--api-key ${KEY}");
         check(&["--token=abc", "--port=1"], "--token=*** --port=1");
+        check(&["--url=https://x/mcp?key=1", "--key=${KEY}"], "--url=https://x/mcp?*** --key=${KEY}");
         check(&["--header", "Authorization: Bearer abc"], "--header Authorization: ***");
         check(&["postgres://u:p@h/db", "https://x/mcp?key=1"], "postgres://***@h/db https://x/mcp?***");
         assert_eq!(mask_url("https://x/mcp"), "https://x/mcp");

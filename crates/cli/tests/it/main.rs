@@ -147,7 +147,7 @@ fn exit_codes_mean_what_they_say() {
     world.check(&["tools", "show", "tally:create_invoic"], 3);
     world.check(&["tools", "call", "tally:create_invoice", "{"], 2);
     // Imported tools have no server behind them.
-    world.check(&["tools", "call", "lumen:list_devices"], 3);
+    world.check(&["tools", "call", "lumen:list_devices"], 5);
     world.check(&["tools", "list", "--upstream", "tally"], 0);
     world.check(&["catalog", "import", "absent.jsonl"], 1);
     world.check(&["upstreams", "remove", "absent"], 2);
