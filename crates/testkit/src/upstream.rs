@@ -230,7 +230,8 @@ pub fn binary() -> &'static Path {
             return path;
         }
         let mut build = Command::new("cargo");
-        build.args(["build", "--quiet", "-p", "toolscout-testkit", "--bin", "scripted-upstream"]);
+        // `--workspace` unites features as the surrounding build did; with `-p` every dependency might be built anew.
+        build.args(["build", "--quiet", "--workspace", "--bin", "scripted-upstream"]);
         build.current_dir(env!("CARGO_MANIFEST_DIR"));
         if let Some(target) = folder.parent() {
             build.arg("--target-dir").arg(target);

@@ -335,7 +335,6 @@ fn needs_auth(spec: &UpstreamSpec, redactor: &Redactor, status: u16, challenge: 
     let clean = |text: Option<String>| text.map(|text| redactor.clean(&text, 300));
     let challenge = Challenge {
         scheme: clean(challenge.scheme),
-        realm: clean(challenge.realm),
         scope: clean(challenge.scope),
         resource_metadata: clean(challenge.resource_metadata),
         error: clean(challenge.error),

@@ -187,8 +187,6 @@ impl Sent {
 pub struct Challenge {
     /// `Bearer`, `Basic`, …
     pub scheme: Option<String>,
-    /// The realm.
-    pub realm: Option<String>,
     /// The scopes wanted.
     pub scope: Option<String>,
     /// Where RFC 9728 metadata lie.

@@ -48,6 +48,7 @@ pub(crate) enum GreetError<E> {
     NotMcp(&'static str),
 }
 
+const UNSUPPORTED_VERSION: i32 = -32022;
 const DISCOVER: &str = "greet-discover";
 const INITIALIZE: &str = "greet-initialize";
 
@@ -62,6 +63,7 @@ where
     };
     let mut initialized = false;
     let mut discovering = plan != Plan::Legacy;
+    let mut discovered_twice = false;
     if discovering {
         transport.send(discover(me)).await.map_err(GreetError::Send)?;
     } else {
@@ -109,6 +111,11 @@ where
                 };
                 if answers_initialize {
                     initialized = false;
+                } else if !discovered_twice && offers_ours(error.error.code.0, error.error.data.as_ref()) {
+                    // It refuses a revision that it says it has: the specification has us ask once more.
+                    discovered_twice = true;
+                    transport.send(discover(me)).await.map_err(GreetError::Send)?;
+                    continue;
                 } else {
                     discovering = false;
                 }
@@ -131,6 +138,13 @@ where
             return Err(refused);
         }
     }
+}
+
+/// Whether an error names 2026-07-28 among the revisions supported.
+fn offers_ours(code: i32, data: Option<&Value>) -> bool {
+    let supported = data.and_then(|data| data.get("supported")).and_then(Value::as_array);
+    code == UNSUPPORTED_VERSION
+        && supported.is_some_and(|all| all.iter().any(|version| version == ProtocolVersion::V_2026_07_28.as_str()))
 }
 
 fn is(id: &NumberOrString, name: &str) -> bool {

@@ -138,7 +138,10 @@ pub(crate) fn spawn(
     };
     let (sender, messages) = mpsc::channel(64);
     let ring = process.stderr.clone();
+    let heard = CancellationToken::new();
+    let all_heard = heard.clone();
     let errors = tokio::spawn(async move {
+        let _at_the_end = all_heard.drop_guard();
         let mut chunk = [0; 4096];
         while let Ok(n) = stderr.read(&mut chunk).await {
             if n == 0 {
@@ -148,6 +151,8 @@ pub(crate) fn spawn(
         }
     });
     let lines = tokio::spawn({
+        // Held until the end, so that nobody takes the connection for closed before the last words are in.
+        let last = sender.clone();
         let reading = read_lines(stdout, caps.message_bytes, tap.clone(), sender, process.stderr.clone());
         let (process, tap) = (process.clone(), tap.clone());
         async move {
@@ -160,7 +165,9 @@ pub(crate) fn spawn(
                 () = reading => {}
                 () = orphaned => {}
             }
+            let _ = tokio::time::timeout(LOOK, heard.cancelled()).await;
             tap.gone.cancel();
+            drop(last);
         }
     });
     let transport = StdioTransport {
@@ -236,8 +243,7 @@ async fn read_lines(
     let mut line: Vec<u8> = Vec::new();
     // The last bytes of a line that went over the cap.
     let mut over: Option<Vec<u8>> = None;
-    'reading: loop {
-        let Ok(chunk) = reader.fill_buf().await else { break };
+    'reading: while let Ok(chunk) = reader.fill_buf().await {
         if chunk.is_empty() {
             break;
         }

@@ -67,8 +67,9 @@ async fn main() {
         exit(1);
     }
     if server.does(Behave::Grandchild) {
-        let child = std::process::Command::new("sleep").arg("600").spawn().expect("sleep starts");
+        let mut child = std::process::Command::new("sleep").arg("600").spawn().expect("sleep starts");
         server.log(&format!("grandchild {}", child.id()));
+        std::thread::spawn(move || child.wait());
     }
     if server.does(Behave::Stubborn) {
         let mut term = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).expect("a handler");
@@ -189,7 +190,7 @@ impl Server {
             "server/discover" => self.discover().await,
             "initialize" => self.initialize(params),
             "ping" => Some(Ok(json!({}))),
-            "tools/list" => self.list(params).await,
+            "tools/list" => self.list(params),
             "tools/call" => self.call(&id, params, &out, is_modern, &headers).await,
             "subscriptions/listen" => {
                 self.listen(&id, params, &out);
@@ -327,7 +328,7 @@ impl Server {
         tools
     }
 
-    async fn list(&self, params: &Value) -> Option<Result<Value, (i64, String, Value)>> {
+    fn list(&self, params: &Value) -> Option<Result<Value, (i64, String, Value)>> {
         if self.does(Behave::NeverLists) {
             return None;
         }

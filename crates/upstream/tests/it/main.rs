@@ -1,5 +1,7 @@
 //! The traps of real servers, one test each, against the scripted server of testkit.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
 mod call;
 mod http;
 mod life;
