@@ -742,6 +742,10 @@ impl Writer {
         changed: &BTreeSet<FamilyKey>,
         touched: impl Iterator<Item = &'a ToolId>,
     ) -> Families {
+        let mut touched = touched.peekable();
+        if touched.peek().is_none() {
+            return old.clone();
+        }
         let mut families = HashMap::clone(old);
         let mut is_same = true;
         for id in touched {
