@@ -1,1 +1,178 @@
-//! placeholder
+//! `kill -9` at seeded moments: while a catalog is imported, indexed and saved, and while upstreams are crawled.
+//!
+//! 1. Every restart comes up by itself, sets nothing aside as damaged, and finds a generation that is whole:
+//!    of each upstream all tools of one listing, never of two.
+//! 2. What was embedded is not embedded again, except what was under way when the process died.
+//! 3. The upstreams that a killed process had started go as well.
+//!
+//! `TOOLSCOUT_CRASH_ROUNDS` and `TOOLSCOUT_CRASH_SEED` change the number of kills and their moments.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use toolscout_testkit::e2e::Session;
+use toolscout_testkit::upstream::{Behave, Scripted};
+
+use crate::hostile::upstream;
+use crate::kit::{Ran, Scratch, run};
+
+/// Tools in each imported file: enough that a round is spent mostly on embedding them.
+const TOOLS: usize = 60;
+
+/// The store syncs twice a second; what was embedded since may be lost, and a busy machine may be late.
+const AT_RISK: Duration = Duration::from_millis(1500);
+
+#[test]
+fn fifty_kills_lose_at_most_what_was_being_written() {
+    let rounds = setting("TOOLSCOUT_CRASH_ROUNDS").unwrap_or(50);
+    let mut moments = Moments(setting("TOOLSCOUT_CRASH_SEED").unwrap_or(7));
+    let scratch = Scratch::new("");
+    let mut embedded = Embedded::default();
+
+    // How long a round takes when nobody disturbs it.
+    prepare(&scratch, 0);
+    let began = Instant::now();
+    let calm = import(&scratch);
+    let whole = began.elapsed();
+    assert!(calm.status.success(), "{calm}");
+    embedded.heard(&calm.stderr);
+    let rate = embedded.texts as f64 / whole.as_secs_f64();
+    let most_at_risk = (rate * AT_RISK.as_secs_f64()) as u64 + 16;
+
+    let mut wanted: u64 = embedded.texts;
+    assert!(wanted >= TOOLS as u64, "the log tells of only {wanted} embedded texts: {calm}");
+    for round in 1..=rounds {
+        prepare(&scratch, round);
+        let is_import = round % 2 == 1;
+        let args: &[&str] = if is_import { &["catalog", "import", "tools.jsonl"] } else { &["serve"] };
+        let mut session = Session::spawn(&logged(&scratch, args));
+        let moment = moments.below(whole);
+        std::thread::sleep(moment);
+        session.kill();
+        session.assert_empty();
+        embedded.heard(&session.stderr());
+        let what = format!("round {round}, {args:?} killed after {moment:?}");
+        check_restart(&scratch, round, &what, &mut embedded);
+    }
+
+    // In peace, everything comes to its end; then nothing is left to embed.
+    prepare(&scratch, rounds + 1);
+    for args in [&["catalog", "import", "tools.jsonl"][..], &["crawl"]] {
+        let ran = run(&logged(&scratch, args));
+        assert!(ran.status.success(), "{args:?} after the last kill: {ran}");
+        embedded.heard(&ran.stderr);
+    }
+    wanted = embedded.wanted.len() as u64;
+    let again = embedded.texts.saturating_sub(wanted);
+    let tolerated = most_at_risk * rounds;
+    assert!(again <= tolerated, "{again} texts were embedded again, {tolerated} are excusable in {rounds} kills");
+    let before = embedded.texts;
+    embedded.heard(&import(&scratch).stderr);
+    assert_eq!(embedded.texts, before, "a restart in peace embedded something again");
+    let found = scratch.json(&["search", "water the orchids in greenhouse 7", "--json"]);
+    assert_eq!(found["index_state"], json!("hybrid"), "{found}");
+}
+
+/// Sets the world of a round: a file to import and two upstreams, all different from the round before.
+fn prepare(scratch: &Scratch, round: u64) {
+    let lines: String = (0..TOOLS)
+        .map(|n| {
+            let server = if n % 2 == 0 { "garden" } else { "harbour" };
+            let verb = ["water", "weigh", "paint", "count", "repair"][n % 5];
+            let noun = ["orchids", "barges", "benches", "lanterns", "ropes", "maps", "kites"][n % 7];
+            let line = json!({
+                "id": format!("{server}:{verb}_{noun}_{n}"), "server": server, "name": format!("{verb}_{noun}_{n}"),
+                "description": format!("Edition {round}. Will {verb} the {noun} in greenhouse {n}."),
+                "input_schema": {"type": "object", "properties": {"n": {"type": "integer"}}},
+            });
+            format!("{line}\n")
+        })
+        .collect();
+    std::fs::write(scratch.path("tools.jsonl"), lines).expect("write tools.jsonl");
+    let extra = usize::try_from(round).expect("few rounds");
+    let first = Scripted::new(&[Behave::Good]).tools(10 + extra);
+    let second = Scripted::new(&[Behave::LegacyOnly]).tools(5 + extra);
+    scratch.configure(&(upstream("first", &first) + &upstream("second", &second)));
+}
+
+fn logged(scratch: &Scratch, args: &[&str]) -> std::process::Command {
+    let mut command = scratch.command(args);
+    command.args(["--log-format", "json"]).env("RUST_LOG", "info,toolscout_index=debug");
+    command
+}
+
+#[track_caller]
+fn import(scratch: &Scratch) -> Ran {
+    run(&logged(scratch, &["catalog", "import", "tools.jsonl"]))
+}
+
+/// The next start after a kill: by itself, undamaged, whole.
+#[track_caller]
+fn check_restart(scratch: &Scratch, round: u64, what: &str, embedded: &mut Embedded) {
+    let exported = run(&logged(scratch, &["catalog", "export"]));
+    assert!(exported.status.success(), "{what}: {exported}");
+    assert!(!exported.stderr.contains("damaged"), "{what}: {exported}");
+    embedded.heard(&exported.stderr);
+
+    let mut editions: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    for line in exported.stdout.lines() {
+        let tool: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{what}: {error}: {line}"));
+        let server = tool["server"].as_str().expect("a server").to_owned();
+        let description = tool["description"].as_str().unwrap_or_default();
+        if let Some(edition) = description.strip_prefix("Edition ").and_then(|rest| rest.split('.').next()) {
+            let garden = if server == "garden" { "garden" } else { "harbour" };
+            editions.entry(garden).or_default().insert(edition.to_owned());
+        }
+        *counts.entry(server).or_default() += 1;
+    }
+    for (server, editions) in &editions {
+        assert_eq!(editions.len(), 1, "{what}: {server} has tools of editions {editions:?}");
+        assert_eq!(counts[*server], TOOLS as u64 / 2, "{what}: {server} is not whole");
+    }
+    for (server, least) in [("first", 13), ("second", 8)] {
+        let n = counts.get(server).copied().unwrap_or(least);
+        assert!((least..=least + round).contains(&n), "{what}: {server} has {n} tools");
+    }
+}
+
+/// What the index said of its work, over all processes.
+#[derive(Default)]
+struct Embedded {
+    /// Texts run through the model.
+    texts: u64,
+    /// Different ones among them.
+    wanted: BTreeSet<String>,
+}
+
+impl Embedded {
+    fn heard(&mut self, stderr: &str) {
+        for line in stderr.lines().filter(|line| line.contains("texts embedded")) {
+            let Ok(event) = serde_json::from_str::<Value>(line) else { continue };
+            let fields = event.get("fields").unwrap_or(&event);
+            self.texts += fields["n_texts"].as_u64().unwrap_or_default();
+            let keys = fields["keys"].as_str().unwrap_or_default();
+            self.wanted.extend(keys.split(' ').filter(|key| !key.is_empty()).map(str::to_owned));
+        }
+    }
+}
+
+/// A repeatable series of moments (splitmix64).
+struct Moments(u64);
+
+impl Moments {
+    fn below(&mut self, limit: Duration) -> Duration {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^= mixed >> 31;
+        limit.mul_f64(mixed as f64 / u64::MAX as f64)
+    }
+}
+
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+}

@@ -19,7 +19,7 @@ const TASKS: &[(&str, &[&str])] = &[
     ("what time is it in Tokyo", &["time:get_current_time"]),
     ("store new entities in the knowledge graph", &["memory:create_entities"]),
     ("take a screenshot of the current web page", &["playwright:browser_take_screenshot"]),
-    ("list open merge requests of a project", &["gitlab:list_merge_requests"]),
+    ("create an issue in a project", &["gitlab:create_issue"]),
     ("fetch a web page and turn it into markdown", &["fetch:fetch"]),
     ("think through a problem step by step", &["sequential-thinking:sequentialthinking"]),
     ("echo back a message", &["everything:echo"]),

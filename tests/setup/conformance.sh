@@ -18,7 +18,7 @@ tests/setup/setup.sh tools
 node=$root/.tools/bin/node22
 suite=$root/.tools/tools/node_modules/.bin/conformance
 
-cargo build --workspace --bins --examples --quiet
+[ -n "${TOOLSCOUT_BIN:-}" ] || cargo build --workspace --bins --examples --quiet
 target=${CARGO_TARGET_DIR:-$root/target}/debug
 bin=${TOOLSCOUT_BIN:-$target/toolscout}
 

@@ -30,11 +30,18 @@ if ! grep -q '^\[upstreams\.' "$demo/toolscout.toml"; then
 fi
 
 step "1. Crawl: start every server, list its tools, index them"
-"$bin" crawl
+# The table repeats what the progress lines say; its last line does not.
+"$bin" crawl | tail -n 1
 
-step "2. Search: a task in words, the tools that fit, and why"
+# The best tool, what was searched, and how the two best candidates came to their places; cut to the width of a page.
+brief() {
+    LC_ALL=C.UTF-8 sed -E -e '/^ *$/d' -e '/^─+$/d' -e '/^(tools|sure) /d' -e '/^and [0-9]+ more$/d' \
+        -e '/^ *[3-9] +[a-z0-9-]+:/d' -e 's/^(.{117}).+$/\1…/'
+}
+step "2. Search: a task in words, the tool that fits best, and why"
 for task in "read what is in a text file" "who changed what in this repository lately" "how late is it in Tokyo"; do
-    "$bin" search "$task" --limit 2 --explain
+    printf '$ toolscout search "%s" --explain\n' "$task"
+    "$bin" search "$task" --limit 1 --explain | brief
 done
 
 step "3. Call: through toolscout, on the server that owns the tool"
@@ -48,6 +55,6 @@ echo "\$ toolscout tools call $*"
 
 step "Next: give these tools to your agent"
 cat <<NEXT
-  claude mcp add toolscout -- ${bin#"$root/"} --config ${demo#"$root/"}/toolscout.toml --data ${demo#"$root/"}/data serve --stdio
+  claude mcp add toolscout -- $bin --config $demo/toolscout.toml --data $demo/data serve --stdio
 Or add servers of your own:  toolscout upstreams add NAME -- npx -y PACKAGE   (README.md, "Connect your client")
 NEXT

@@ -518,6 +518,8 @@ impl Shared {
             }
             vectors.store(good.iter().map(|(group, vector)| (group[0].text, vector.as_slice())))?;
             self.counts.embedded.fetch_add(good.len() as u64, Ordering::Relaxed);
+            // Which texts, so that a test over many processes can tell work done twice from work.
+            debug!(n_texts = good.len(), keys = %text_keys(&good), "texts embedded");
             self.counts.failed.fetch_add((batch.len() - good.len()) as u64, Ordering::Relaxed);
             let mut master = self.master.lock();
             for (group, vector) in good {
@@ -585,6 +587,11 @@ impl Shared {
 }
 
 /// Whether a graph of `len` rows serves badly: too many of them removed, or too many vectors beside it.
+/// The keys of embedded texts, for the log.
+fn text_keys(embedded: &[(&Vec<CardKeys>, Vec<f32>)]) -> String {
+    embedded.iter().map(|(group, _)| group[0].text.to_string()).collect::<Vec<_>>().join(" ")
+}
+
 fn is_worn(len: usize, n_dead: usize, tail: usize) -> bool {
     n_dead > len / 5 || tail > 1_000.max(len / 10)
 }
