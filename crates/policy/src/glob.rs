@@ -6,46 +6,62 @@ use serde::{Deserialize, Serialize};
 use toolscout_core::ToolId;
 
 /// A pattern over `upstream:tool`: `*` stands for any run of characters, `?` for one byte, everything else for itself.
-/// A pattern without a colon speaks of the upstream: `github` is `github:*`.
+/// What stands before the first colon speaks of the upstream, what stands behind it of the tool's own name.
+/// A pattern without a colon speaks of the upstream alone: `github` is `github:*`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Glob(String);
+#[serde(from = "String", into = "String")]
+pub struct Glob {
+    text: String,
+    /// Where the first colon is.
+    colon: Option<usize>,
+}
 
 impl Glob {
     /// A pattern as the operator wrote it.
     pub fn new(pattern: &str) -> Self {
-        Self(pattern.to_owned())
+        pattern.to_owned().into()
     }
 
     /// Whether a tool's id fits. Does not build the id's text: this runs for every tool of a catalog.
     pub fn fits_id(&self, id: &ToolId) -> bool {
-        let (upstream, name) = (id.upstream.as_str().as_bytes(), id.name.as_str().as_bytes());
-        if !self.0.contains(':') {
-            return fits(self.0.as_bytes(), upstream.len(), |i| upstream[i]);
-        }
-        fits(self.0.as_bytes(), upstream.len() + 1 + name.len(), |i| match i.checked_sub(upstream.len()) {
-            None => upstream[i],
-            Some(0) => b':',
-            Some(j) => name[j - 1],
-        })
+        let (upstream, name) = match self.colon {
+            Some(colon) => (&self.text[..colon], &self.text[colon + 1..]),
+            None => (self.text.as_str(), "*"),
+        };
+        fits(upstream.as_bytes(), id.upstream.as_str().as_bytes()) && fits(name.as_bytes(), id.name.as_str().as_bytes())
+    }
+}
+
+impl From<String> for Glob {
+    fn from(text: String) -> Self {
+        Self { colon: text.find(':'), text }
+    }
+}
+
+impl From<Glob> for String {
+    fn from(glob: Glob) -> Self {
+        glob.text
     }
 }
 
 impl fmt::Display for Glob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
 /// Matches greedily and remembers only the last `*`: at most pattern × text steps, no recursion.
-fn fits(pattern: &[u8], len: usize, at: impl Fn(usize) -> u8) -> bool {
+fn fits(pattern: &[u8], text: &[u8]) -> bool {
+    if pattern == b"*" {
+        return true;
+    }
     let (mut p, mut t) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
-    while t < len {
+    while t < text.len() {
         if pattern.get(p) == Some(&b'*') {
             star = Some((p, t));
             p += 1;
-        } else if pattern.get(p).is_some_and(|&c| c == b'?' || c == at(t)) {
+        } else if pattern.get(p).is_some_and(|&c| c == b'?' || c == text[t]) {
             (p, t) = (p + 1, t + 1);
         } else if let Some((star_p, star_t)) = star {
             star = Some((star_p, star_t + 1));
@@ -84,6 +100,8 @@ mod tests {
         check("fs:rea?", "fs:rea", false);
         check("", "fs:read", false);
         check("a:b:*", "a:b:c", true);
+        check("*:c", "a:b:c", false);
+        check("*:*:c", "a:b:c", true);
     }
 
     /// The definition, word for word.
@@ -98,8 +116,7 @@ mod tests {
     proptest! {
         #[test]
         fn agrees_with_the_definition(pattern in "[ab*?]{0,7}", text in "[ab]{0,9}") {
-            let bytes = text.as_bytes();
-            prop_assert_eq!(fits(pattern.as_bytes(), bytes.len(), |i| bytes[i]), naive(pattern.as_bytes(), bytes));
+            prop_assert_eq!(fits(pattern.as_bytes(), text.as_bytes()), naive(pattern.as_bytes(), text.as_bytes()));
         }
     }
 }

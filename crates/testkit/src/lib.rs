@@ -5,4 +5,5 @@
 pub mod conformance;
 pub mod e2e;
 pub mod embed;
+pub mod synthetic;
 pub mod upstream;

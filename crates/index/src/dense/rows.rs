@@ -70,14 +70,29 @@ impl Rows {
         (&chunk.coarse[i * self.dimension..(i + 1) * self.dimension], chunk.scales[i])
     }
 
-    /// The cosine with a query as the int8 forms see it.
+    /// Calls `sink(row, cosine)` for the wanted rows from `first` on, with the cosine as the int8 forms see it.
     ///
     /// It is off by at most `worst_error + query.error · (1 + worst_error)`: with x̂ = x + e, q̂ = q + d and unit vectors,
     /// |x·q − x̂·q̂| = |e·q + x̂·d| ≤ ‖e‖ + (1 + ‖e‖)·‖d‖ (Cauchy, Schwarz).
-    #[inline]
-    pub(crate) fn approximate(&self, row: u32, query: &Quantised) -> f32 {
-        let (values, scale) = self.coarse(row);
-        dot_i8(values, &query.values) * scale * query.scale
+    pub(crate) fn approximate(
+        &self,
+        first: usize,
+        query: &Quantised,
+        wanted: impl Fn(usize) -> bool,
+        mut sink: impl FnMut(u32, f32),
+    ) {
+        if self.dimension == 0 {
+            return;
+        }
+        for (c, chunk) in self.chunks.iter().enumerate().skip(first / CHUNK) {
+            let base = c * CHUNK;
+            let rows = chunk.coarse.chunks_exact(self.dimension).zip(&chunk.scales).enumerate();
+            for (i, (values, scale)) in rows {
+                if base + i >= first && wanted(base + i) {
+                    sink((base + i) as u32, dot_i8(values, &query.values) * scale * query.scale);
+                }
+            }
+        }
     }
 
     /// Bytes held, shared chunks counted in full.
@@ -153,7 +168,11 @@ mod tests {
             rows.push(&a);
             let query = Quantised::of(&b);
             let bound = rows.worst_error() + query.error * (1.0 + rows.worst_error());
-            prop_assert!((rows.approximate(0, &query) - dot(&a, &b)).abs() <= bound + 1e-5);
+            let mut seen = None;
+            rows.approximate(0, &query, |_| true, |row, cosine| seen = Some((row, cosine)));
+            let (row, cosine) = seen.expect("there is a row");
+            prop_assert_eq!(row, 0);
+            prop_assert!((cosine - dot(&a, &b)).abs() <= bound + 1e-5);
         }
     }
 

@@ -31,20 +31,22 @@ pub(crate) fn nearest(
         let mut looked = APPROXIMATE.take();
         // The best `k` so far, worst on top: its top is the bar.
         let mut best = BinaryHeap::with_capacity(k + 1);
-        for row in (first..doc_of.len()).filter(|&row| wanted(row)) {
-            let cosine = rows.approximate(row as u32, &coarse_query);
-            looked.push((row as u32, cosine));
-            let above = best.len() < k || best.peek().is_some_and(|Reverse(Total(bar))| cosine > *bar);
-            if above {
+        let mut bar = f32::MIN;
+        rows.approximate(first, &coarse_query, wanted, |row, cosine| {
+            looked.push((row, cosine));
+            if cosine > bar || best.len() < k {
                 best.push(Reverse(Total(cosine)));
                 if best.len() > k {
                     best.pop();
                 }
+                if best.len() == k {
+                    bar = best.peek().map_or(f32::MIN, |Reverse(Total(bar))| *bar);
+                }
             }
-        }
+        });
         // k rows are at least `bar − error` near, so a row below `bar − 2 · error` cannot be among the k best.
         let error = rows.worst_error() + coarse_query.error * (1.0 + rows.worst_error()) + 1e-5;
-        let bar = best.peek().filter(|_| best.len() == k).map_or(f32::MIN, |Reverse(Total(bar))| bar - 2.0 * error);
+        let bar = if best.len() == k { bar - 2.0 * error } else { f32::MIN };
         let hits = looked.iter().filter(|(_, cosine)| *cosine >= bar).map(|&(row, _)| exact(row)).collect();
         looked.clear();
         APPROXIMATE.set(looked);
