@@ -103,6 +103,8 @@ behaviours! {
     EvilEndpoint = "evil-endpoint",
     /// Its name, instructions and progress hold hidden characters.
     HiddenText = "hidden-text",
+    /// HTTP, legacy: forgets its session after every call, and refuses what comes for it with 400.
+    ForgetsSessions = "forgets-sessions",
     /// `server/discover` lacks its cache hints, `initialize` the server's identity.
     Sloppy = "sloppy",
 }

@@ -640,6 +640,14 @@ impl Connection {
             Some(HttpFail::TooLarge(cap)) => {
                 Error::Caps { upstream: self.spec.id.clone(), limit: cap as u64, unit: "bytes in one message" }
             }
+            // Servers forget sessions when they restart. Some say so with 404, which rmcp mends by itself, others with 400:
+            // they have not looked at the request, and only a new connection helps.
+            Some(HttpFail::Status { status: 400, body })
+                if self.facts.era == Era::Legacy && body.to_ascii_lowercase().contains("session") =>
+            {
+                self.stop.cancel();
+                self.closed_error(Sent::No, Some(body))
+            }
             Some(HttpFail::Status { status, body })
                 if StatusCode::from_u16(status).is_ok_and(|s| s.is_client_error()) =>
             {

@@ -42,6 +42,8 @@ struct Server {
     n_calls: AtomicUsize,
     changed: AtomicUsize,
     wedged: AtomicUsize,
+    /// The number of the legacy HTTP session that is good.
+    session: AtomicUsize,
     /// Listen streams by subscription id, and legacy streams to notify.
     listeners: Mutex<Vec<(Option<Value>, Out)>>,
     cancelled: Mutex<HashSet<String>>,
@@ -57,6 +59,7 @@ async fn main() {
         n_calls: AtomicUsize::new(0),
         changed: AtomicUsize::new(0),
         wedged: AtomicUsize::new(0),
+        session: AtomicUsize::new(0),
         listeners: Mutex::default(),
         cancelled: Mutex::default(),
         sessions: Mutex::default(),
@@ -498,10 +501,19 @@ async fn posted(State(server): State<Arc<Server>>, headers: HeaderMap, body: Str
         // As the older SDKs refuse what comes without a session.
         return (StatusCode::BAD_REQUEST, "Bad Request: No valid session ID provided").into_response();
     }
+    let known = format!("session-{}", server.session.load(Ordering::SeqCst));
+    let given = headers.get("mcp-session-id").and_then(|value| value.to_str().ok());
+    if given.is_some_and(|given| given != known) {
+        return (StatusCode::BAD_REQUEST, "Bad Request: No valid session ID provided").into_response();
+    }
+    if is_initialize || (message["method"] == "tools/call" && server.does(Behave::ForgetsSessions)) {
+        server.session.fetch_add(1, Ordering::SeqCst);
+    }
+    let session = format!("session-{}", server.session.load(Ordering::SeqCst));
     tokio::spawn(server.clone().handle(message, out, headers));
     let mut response = event_stream(lines, None);
-    if is_initialize {
-        response.headers_mut().insert("mcp-session-id", header::HeaderValue::from_static("session-1"));
+    if is_initialize && let Ok(session) = header::HeaderValue::from_str(&session) {
+        response.headers_mut().insert("mcp-session-id", session);
     }
     response
 }

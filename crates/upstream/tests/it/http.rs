@@ -133,3 +133,13 @@ async fn a_cancelled_call_stops_at_the_server_over_http() {
         world.until_logged("stopped").await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_13_a_forgotten_session_is_renewed_and_the_refused_call_sent_again() {
+    let script = Scripted::new(&[Behave::ForgetsSessions, Behave::LegacyOnly]);
+    let (world, _serving) = over(Face::Streamable, HttpKind::Streamable, script, |_| {});
+    for n in 1..=3 {
+        world.call("echo", echo()).await.unwrap();
+        assert_eq!(world.logged("got tools/call").len(), n, "a refused call was not looked at");
+    }
+}
