@@ -10,6 +10,8 @@
 //! 8. "Why not" finds the stage for every tool, and does not tell a hidden tool from a missing one.
 //! 9. The evidence survives JSON, and is bounded.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
 mod pick;
 mod why;
 mod world;
