@@ -44,13 +44,9 @@ impl Backend {
 
     /// The same, with somebody who is told about every step of a crawl in this process.
     pub(crate) async fn open_with(config: &Config, progress: Option<ProgressFn>) -> anyhow::Result<Self> {
-        match Store::open(&store_dir(config.data_dir())) {
-            Ok(opened) => Ok(Self::Here(Box::new(open_here(opened, config, progress).await?))),
-            Err(busy @ toolscout_store::Error::Busy { .. }) => match Server::find(config).await {
-                Ok(server) => Ok(Self::Server(server)),
-                Err(error) => Err(error.context(busy)),
-            },
-            Err(error) => Err(error.into()),
+        match hold(config).await? {
+            Held::Here(opened) => Ok(Self::Here(Box::new(open_here(opened, config, progress).await?))),
+            Held::ByServer(server) => Ok(Self::Server(server)),
         }
     }
 
@@ -155,6 +151,36 @@ impl Backend {
     }
 }
 
+/// Who holds the store.
+pub(crate) enum Held {
+    /// We do, from now on.
+    Here(Opened),
+    /// A server that answers.
+    ByServer(Server),
+}
+
+/// How long a store that nobody answers for is waited for: another command of ours ends soon, and so does a server that
+/// was told to stop.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Takes the store, or finds the server that has it.
+pub(crate) async fn hold(config: &Config) -> anyhow::Result<Held> {
+    let dir = store_dir(config.data_dir());
+    let until = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let busy = match Store::open(&dir) {
+            Ok(opened) => return Ok(Held::Here(opened)),
+            Err(busy @ toolscout_store::Error::Busy { .. }) => busy,
+            Err(error) => return Err(error.into()),
+        };
+        match Server::find(config).await {
+            Ok(server) => return Ok(Held::ByServer(server)),
+            Err(error) if tokio::time::Instant::now() >= until => return Err(error.context(busy)),
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
+
 async fn open_here(opened: Opened, config: &Config, progress: Option<ProgressFn>) -> anyhow::Result<App> {
     if let Some(damage) = &opened.damage {
         screen::say(&format!("warning: the store was damaged ({}); see `toolscout doctor`", damage.reason));
@@ -237,7 +263,8 @@ impl Refused {
             for fault in list {
                 let text = |key: &str| fault.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
                 let place = if text("path").is_empty() { text("field") } else { text("path") };
-                lines.push(screen::clip(&format!("{place}: {}", text("message")), 300));
+                let colon = if place.is_empty() { "" } else { ": " };
+                lines.push(screen::clip(&format!("{place}{colon}{}", text("message")), 300));
             }
         }
         lines

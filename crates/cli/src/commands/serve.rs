@@ -8,33 +8,23 @@ use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 use toolscout_core::{Secret, UpstreamId};
 use toolscout_gateway::{HttpOptions, Served, serve_http, serve_stdio};
-use toolscout_store::Store;
 use toolscout_upstream::UpstreamSpec;
 
-use crate::app::{App, Use, store_dir};
+use crate::app::{App, Use};
 use crate::args::Serve;
-use crate::backend::{Server, ServerFile};
+use crate::backend::{Held, ServerFile, hold};
 use crate::config::Config;
 use crate::fail::{Ended, Exit, Told, told};
 use crate::screen;
 
 /// `serve [--stdio] [--demo]`.
 pub(crate) async fn serve(args: &Serve, config: &Config) -> Ended {
-    let opened = match Store::open(&store_dir(config.data_dir())) {
-        Ok(opened) => opened,
-        Err(busy @ toolscout_store::Error::Busy { .. }) => {
-            let running = Server::find(config).await;
-            let error = anyhow::Error::from(busy);
-            return Err(match running {
-                Ok(server) => {
-                    let hint =
-                        format!("a server runs already: connect to {}/mcp, or choose another --data", server.url());
-                    told(Exit::Failed, format!("{error}"), Some(hint))
-                }
-                Err(_) => error,
-            });
+    let opened = match hold(config).await? {
+        Held::Here(opened) => opened,
+        Held::ByServer(server) => {
+            let hint = format!("connect to {}/mcp, or choose another folder with --data", server.url());
+            return Err(told(Exit::Failed, "a server runs already on this data folder", Some(hint)));
         }
-        Err(error) => return Err(error.into()),
     };
     if let Some(damage) = &opened.damage {
         tracing::error!(reason = %damage.reason, set_aside = %damage.set_aside.display(), "the store was damaged");

@@ -6,6 +6,8 @@
 //! 4. No secret is ever printed, whatever the command.
 //! 5. Every mistake is reported at once, and errors say what to do.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where, no more")]
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
