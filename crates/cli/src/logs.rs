@@ -91,11 +91,11 @@ struct OnRuntime {
 }
 
 type Sending<'a> = std::pin::Pin<
-    Box<dyn Future<Output = Result<axum::http::Response<bytes::Bytes>, opentelemetry_http::HttpError>> + Send + 'a>,
+    Box<dyn Future<Output = Result<::http::Response<bytes::Bytes>, opentelemetry_http::HttpError>> + Send + 'a>,
 >;
 
 impl opentelemetry_http::HttpClient for OnRuntime {
-    fn send_bytes<'a, 'b>(&'a self, request: axum::http::Request<bytes::Bytes>) -> Sending<'b>
+    fn send_bytes<'a, 'b>(&'a self, request: ::http::Request<bytes::Bytes>) -> Sending<'b>
     where
         'a: 'b,
         Self: 'b,
