@@ -65,6 +65,10 @@ impl Ticket {
         })
     }
 
+    pub(crate) fn wants(&self) -> Want {
+        self.want
+    }
+
     /// Returns once there is an answer.
     pub(crate) async fn answered(&self) {
         self.answered.notified().await;
