@@ -10,6 +10,7 @@ use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
+use futures::StreamExt as _;
 use http::header::{CACHE_CONTROL, HeaderName};
 use http::{HeaderValue, Method};
 use rmcp::transport::streamable_http_server::session::local::{LocalSessionManager, SessionConfig};
@@ -116,13 +117,26 @@ fn cors(guard: &Arc<Guard>) -> CorsLayer {
 
 /// Answers 503 at once when too much is being answered already: a queue would only make everybody slow.
 async fn shed(axum::extract::State(app): axum::extract::State<Arc<App>>, request: Request, next: Next) -> Response {
-    if app.services.drain.is_draining() {
-        return OpError::ShuttingDown.into_response();
+    let in_flight = match app.services.drain.enter() {
+        Ok(in_flight) => in_flight,
+        Err(error) => return error.into_response(),
+    };
+    // What only listens never ends by itself: a shutdown does not wait for it.
+    let listens = request.headers().get("mcp-method").is_some_and(|method| method == "subscriptions/listen");
+    let answers = request.uri().path() == "/mcp" && request.method() == Method::POST && !listens;
+    let Ok(slot) = app.slots.try_acquire() else { return OpError::Busy.into_response() };
+    let response = next.run(request).await;
+    drop(slot);
+    if !answers {
+        return response;
     }
-    match app.slots.try_acquire() {
-        Ok(_slot) => next.run(request).await,
-        Err(_) => OpError::Busy.into_response(),
-    }
+    // The answer of a call is the end of this stream: until then the call is in flight, or a shutdown would cut it off.
+    response.map(move |body| {
+        axum::body::Body::from_stream(body.into_data_stream().map(move |chunk| {
+            let _ = &in_flight;
+            chunk
+        }))
+    })
 }
 
 /// One span and one line per request. No path but the route's pattern: ids in paths are strangers' text.

@@ -289,7 +289,31 @@ mod tests {
             confidence: 0.5,
             tools: vec![("a:b".parse().unwrap(), Score::new(0.5))],
             no_match: None,
-            evidence: Evidence::default(),
+            evidence: evidence(),
+        }
+    }
+
+    fn evidence() -> Evidence {
+        use toolscout_index::{IndexProgress, IndexState};
+        use toolscout_selector::{ConfidenceStage, DenseStage, Fusion, FusionStage, LexicalStage};
+        Evidence {
+            generation: Generation(1),
+            index: IndexProgress { state: IndexState::Lexical, embedded: 0, total: 1, reason: None },
+            access: <_>::default(),
+            lexical: LexicalStage::default(),
+            dense: DenseStage::default(),
+            fusion: FusionStage {
+                method: Fusion::default(),
+                n_candidates: 0,
+                lexical_high: 0.0,
+                cosine_low: 0.0,
+                cosine_high: 0.0,
+                scale: 0.0,
+            },
+            confidence: ConfidenceStage::default(),
+            limit: 5,
+            candidates: Vec::new(),
+            n_more_candidates: 0,
         }
     }
 

@@ -183,6 +183,8 @@ pub async fn serve_stdio(services: Arc<Services>, shutdown: CancellationToken) -
     serve_pipe(services, input, output, DRAIN_STDIO, shutdown).await
 }
 
+/// How long the last answers get to be written to a pipe.
+const FLUSH: Duration = Duration::from_millis(100);
 /// How long calls in flight get when standard input closes.
 const DRAIN_STDIO: Duration = Duration::from_secs(5);
 
@@ -211,6 +213,8 @@ pub async fn serve_pipe(
         ended = &mut waiting => ended,
         () = shutdown.cancelled() => {
             services.drain.drain(drain).await;
+            // The last answers are made, and still on their way through rmcp's loop to the pipe.
+            tokio::time::sleep(FLUSH).await;
             ending.cancel();
             waiting.await
         }

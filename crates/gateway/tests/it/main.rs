@@ -1,0 +1,11 @@
+//! The gateway in one process: real catalog, index, selector, policy, quality; an upstream that is scripted.
+//!
+//! What MCP clients see is asked through rmcp's own client, in both eras; what goes over the wire is looked at raw.
+
+mod call;
+mod fixture;
+mod lists;
+mod mcp;
+mod pool;
+mod shutdown;
+mod v1;

@@ -1,0 +1,189 @@
+//! What an MCP client sees, in both eras:
+//!
+//! 1. `search_tools` finds the tool for a task, with selection id, index state, scores and signature, and never more than asked.
+//! 2. `structuredContent` and the first text hold the same JSON.
+//! 3. `get_tool_details` gives schemas whole; unknown ids come back with the nearest.
+//! 4. `explain_selection` explains, also for one tool, also for one that is not in.
+//! 5. What policy denies does not exist: not in results, not in details, not among the nearest, not in explanations.
+//! 6. Mistakes are answered with `isError` and what to do.
+//! 7. What is not served says so.
+
+use serde_json::{Value, json};
+use toolscout_gateway::GatewayOptions;
+use toolscout_policy::{Glob, Policy};
+use toolscout_upstream::Era;
+
+use crate::fixture::{Gateway, Setup, ask, start, text};
+
+async fn both_eras(setup: impl Fn() -> Setup, check: impl AsyncFn(&Gateway, Era)) {
+    for era in [Era::Legacy, Era::Modern] {
+        let gateway = start(setup()).await;
+        check(&gateway, era).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn search_finds_the_tool_and_says_how_to_call_it() {
+    both_eras(Setup::default, async |gateway, era| {
+        let client = gateway.connect(era).await;
+        let result = ask(&client, "search_tools", json!({"query": "read a text file from disk", "limit": "2"})).await;
+        assert_ne!(result.is_error, Some(true), "{}", text(&result));
+        let found = result.structured_content.clone().unwrap();
+        assert_eq!(serde_json::from_str::<Value>(text(&result)).unwrap(), found);
+        assert_eq!(found["tools"][0]["id"], "files:read_file", "{found}");
+        assert_eq!(found["tools"][0]["signature"], "read_file(path*)");
+        assert_eq!(found["tools"][0]["side_effect"], "read");
+        assert_eq!(found["index_state"], "hybrid");
+        assert!(found["tools"].as_array().unwrap().len() <= 2);
+        assert!(found["selection_id"].as_str().unwrap().starts_with("sel_"));
+        assert_eq!(found["withheld"]["count"], 0);
+        assert!(found["tools"][0].get("input_schema").is_none());
+
+        let result = ask(&client, "search_tools", json!({"query": "read a file", "detail": "schema"})).await;
+        let found = result.structured_content.unwrap();
+        assert_eq!(found["tools"][0]["input_schema"]["required"], json!(["path"]), "{found}");
+        assert!(found["tools"][0].get("signature").is_none());
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_model_words_answer_and_the_answer_says_so() {
+    let gateway = start(Setup { embedder: None, ..Setup::default() }).await;
+    let client = gateway.connect(Era::Modern).await;
+    let found = ask(&client, "search_tools", json!({"query": "read a text file"})).await.structured_content.unwrap();
+    assert_eq!(found["index_state"], "lexical");
+    assert_eq!(found["tools"][0]["id"], "files:read_file");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_cannot_be_embedded_is_answered_from_words() {
+    let embedder = toolscout_testkit::embed::HashEmbedder::new().failing_on("read a text file");
+    let gateway = start(Setup { embedder: Some(embedder), ..Setup::default() }).await;
+    let client = gateway.connect(Era::Modern).await;
+    let found = ask(&client, "search_tools", json!({"query": "read a text file"})).await.structured_content.unwrap();
+    assert_eq!((&found["index_state"], &found["tools"][0]["id"]), (&json!("lexical"), &json!("files:read_file")));
+    let found = ask(&client, "search_tools", json!({"query": "read some text file"})).await.structured_content.unwrap();
+    assert_eq!(found["index_state"], "hybrid");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn details_are_whole_and_unknown_ids_get_the_nearest() {
+    both_eras(Setup::default, async |gateway, era| {
+        let client = gateway.connect(era).await;
+        let asked = json!({"ids": ["forge:create_issue", "files__read_file", "forge:create_isue"]});
+        let details = ask(&client, "get_tool_details", asked).await.structured_content.unwrap();
+        let first = &details["tools"][0];
+        assert_eq!(first["input_schema"]["properties"]["state"]["enum"], json!(["open", "closed"]));
+        assert_eq!(first["wire_name"], "forge__create_issue");
+        assert_eq!(first["family"], json!(["mirror:create_issue"]));
+        assert_eq!(first["upstream_state"], "ready");
+        assert_eq!(details["tools"][1]["id"], "files:read_file");
+        assert_eq!(details["unknown"][0]["id"], "forge:create_isue");
+        assert_eq!(details["unknown"][0]["nearest"][0], "forge:create_issue", "{details}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_selection_is_explained_and_so_is_an_absence() {
+    both_eras(Setup::default, async |gateway, era| {
+        let client = gateway.connect(era).await;
+        let found = ask(&client, "search_tools", json!({"query": "open an issue", "limit": 1})).await;
+        let id = found.structured_content.unwrap()["selection_id"].clone();
+        let why = ask(&client, "explain_selection", json!({"selection_id": id})).await.structured_content.unwrap();
+        assert!(!why["text"].as_str().unwrap().is_empty());
+        assert!(why["evidence"]["candidates"].as_array().is_some_and(|all| !all.is_empty()), "{why}");
+        assert!(why.get("query").is_none(), "queries are not kept by default");
+        assert_eq!(why["query_hash"].as_str().unwrap().len(), 64);
+        let asked = json!({"selection_id": id, "tool": "files:read_file"});
+        let why_not = ask(&client, "explain_selection", asked).await.structured_content.unwrap();
+        assert_eq!(why_not["why"]["id"], "files:read_file");
+        assert!(why_not["why"]["stage"].is_string(), "{why_not}");
+        let unknown = ask(&client, "explain_selection", json!({"selection_id": "sel_00000000000000000000"})).await;
+        assert_eq!(unknown.is_error, Some(true));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_are_kept_only_when_asked_for() {
+    let options = GatewayOptions { keep_queries: true, ..GatewayOptions::default() };
+    let gateway = start(Setup { options, ..Setup::default() }).await;
+    let client = gateway.connect(Era::Modern).await;
+    let found = ask(&client, "search_tools", json!({"query": "open an issue"})).await.structured_content.unwrap();
+    let why = ask(&client, "explain_selection", json!({"selection_id": found["selection_id"]})).await;
+    assert_eq!(why.structured_content.unwrap()["query"], "open an issue");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_policy_denies_does_not_exist() {
+    let policy = || Policy { deny: vec![Glob::new("forge:*")], ..Policy::default() };
+    both_eras(
+        || Setup { policy: policy(), ..Setup::default() },
+        async |gateway, era| {
+            let client = gateway.connect(era).await;
+            let found = ask(&client, "search_tools", json!({"query": "delete a repository, list its issues"})).await;
+            let why = json!({"selection_id": found.structured_content.as_ref().unwrap()["selection_id"]});
+            let answers = [
+                found,
+                ask(&client, "get_tool_details", json!({"ids": ["forge:list_issues", "forge:delete_repositor"]})).await,
+                ask(&client, "call_tool", json!({"id": "forge:delete_repo", "arguments": {}})).await,
+                ask(&client, "explain_selection", why).await,
+            ];
+            for answer in answers {
+                let mut said = format!("{} {:?}", text(&answer), answer.meta);
+                // What was asked for may be repeated.
+                for asked in ["forge:list_issues", "forge:delete_repositor", "forge:delete_repo", "deny forge:*"] {
+                    said = said.replace(asked, "");
+                }
+                assert!(!said.contains("forge:"), "{said}");
+            }
+            let instructions = client.peer_info().and_then(|info| info.instructions.clone()).unwrap_or_default();
+            assert!(!instructions.contains("forge"), "{instructions}");
+            assert!(gateway.fake.seen.lock().is_empty());
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mistakes_are_answered_with_what_to_do() {
+    both_eras(Setup::default, async |gateway, era| {
+        let client = gateway.connect(era).await;
+        let check = async |tool, arguments, expect: &str| {
+            let result = ask(&client, tool, arguments).await;
+            assert_eq!(result.is_error, Some(true), "{}", text(&result));
+            assert!(text(&result).contains(expect), "{} lacks {expect}", text(&result));
+            assert!(result.meta.unwrap()["dev.toolscout/error"]["code"].is_string());
+        };
+        check("search_tools", json!({}), "query is required").await;
+        check("search_tools", json!({"query": "x", "upstreams": ["forg"]}), "nearest: forge").await;
+        check("get_tool_details", json!({"ids": []}), "ids is required").await;
+        check("call_tool", json!({"arguments": {}}), "id is required").await;
+        check("call_tool", json!({"id": "forge:create_isue"}), "forge:create_issue").await;
+        check("explain_selection", json!({"selection_id": "nonsense"}), "there is no selection").await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_served_says_so() {
+    both_eras(Setup::default, async |gateway, era| {
+        let client = gateway.connect(era).await;
+        let info = client.peer_info().unwrap();
+        assert_eq!(info.server_info.as_ref().map(|server| server.name.as_str()), Some("toolscout"));
+        assert!(info.capabilities.tools.is_some() && info.capabilities.prompts.is_none());
+        let instructions = info.instructions.clone().unwrap();
+        assert!(instructions.contains("search_tools") && instructions.len() <= 2_000, "{instructions}");
+        assert!(instructions.contains("forge"), "the digest names what there is: {instructions}");
+        for error in [
+            client.list_prompts(None).await.map(|_| ()).unwrap_err(),
+            client.list_resources(None).await.map(|_| ()).unwrap_err(),
+            client.list_resource_templates(None).await.map(|_| ()).unwrap_err(),
+        ] {
+            assert!(error.to_string().contains("-32601") || format!("{error:?}").contains("32601"), "{error:?}");
+        }
+    })
+    .await;
+}

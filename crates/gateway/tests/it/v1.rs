@@ -1,0 +1,294 @@
+//! `/v1` and what stands around it:
+//!
+//! 1. Every route of the document answers, and the document names what product.md promises.
+//! 2. `/v1/select` gives definitions in three formats, within a token budget, for a query or a conversation.
+//! 3. Failures are `{"error": {code, message, hint, id}}` with the right status.
+//! 4. Foreign hosts, foreign origins and wrong tokens get nothing but health.
+//! 5. Too large, too many and malformed are refused at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use serde_json::{Value, json};
+use toolscout_core::{Secret, UpstreamId};
+use toolscout_gateway::wire::RecrawlResponse;
+use toolscout_gateway::{HttpOptions, OpError, Recrawl};
+use toolscout_testkit::e2e::http;
+
+use crate::fixture::{Gateway, Setup, read, start};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_documented_route_answers() {
+    let gateway = start(Setup::default()).await;
+    let (status, document) = gateway.get("/openapi.json").await;
+    assert_eq!(status, 200);
+    let mut routes = Vec::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for method in methods.as_object().unwrap().keys() {
+            routes.push(format!("{} {path}", method.to_uppercase()));
+        }
+    }
+    routes.sort();
+    let promised = [
+        "GET /v1/quality",
+        "GET /v1/selections",
+        "GET /v1/selections/{id}",
+        "GET /v1/tools",
+        "GET /v1/tools/{id}",
+        "GET /v1/upstreams",
+        "POST /v1/search",
+        "POST /v1/select",
+        "POST /v1/tools/{id}/call",
+        "POST /v1/upstreams/{id}/crawl",
+    ];
+    assert_eq!(routes, promised);
+    for route in routes {
+        let (method, path) = route.split_once(' ').unwrap();
+        let path = path.replace("{id}", "files:read_file");
+        let (_, body) = match method {
+            "GET" => gateway.get(&path).await,
+            _ => gateway.post(&path, json!({})).await,
+        };
+        assert_ne!(body["error"]["code"], "no_route", "{route}");
+    }
+    let (status, body) = gateway.get("/v1/nothing").await;
+    assert_eq!((status, &body["error"]["code"]), (404, &json!("no_route")));
+    // Every schema that is referred to is there.
+    let text = document.to_string();
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    for reference in text.split("#/components/schemas/").skip(1) {
+        let name = reference.split('"').next().unwrap();
+        assert!(schemas.contains_key(name), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn search_tools_selections_and_quality() {
+    let gateway = start(Setup::default()).await;
+    let (status, found) = gateway.post("/v1/search", json!({"query": "read a text file", "limit": 1})).await;
+    assert_eq!((status, &found["tools"][0]["id"]), (200, &json!("files:read_file")));
+    let id = found["selection_id"].as_str().unwrap();
+    let (status, why) = gateway.get(&format!("/v1/selections/{id}")).await;
+    assert_eq!((status, why["evidence"].is_object()), (200, true));
+    let (status, why) = gateway.get(&format!("/v1/selections/{id}?tool=forge:list_issues")).await;
+    assert_eq!((status, &why["why"]["id"]), (200, &json!("forge:list_issues")));
+    let (_, listed) = gateway.get("/v1/selections").await;
+    assert_eq!(listed["selections"][0]["selection_id"], id);
+
+    let (_, page) = gateway.get("/v1/tools?limit=2").await;
+    assert_eq!((&page["total"], page["tools"].as_array().unwrap().len()), (&json!(6), 2));
+    let next = page["next"].as_str().unwrap();
+    let (_, rest) = gateway.get(&format!("/v1/tools?after={next}")).await;
+    assert_eq!(rest["tools"].as_array().unwrap().len(), 4);
+    let (_, of_files) = gateway.get("/v1/tools?upstream=files").await;
+    assert_eq!(of_files["total"], 2);
+    let (status, tool) = gateway.get("/v1/tools/files:read_file").await;
+    assert_eq!((status, &tool["input_schema"]["required"]), (200, &json!(["path"])));
+
+    let call = json!({"arguments": {"path": "a"}, "selection_id": id});
+    let (status, answer) = gateway.post("/v1/tools/files:read_file/call", call).await;
+    assert_eq!(
+        (status, &answer["result"]["content"][0]["text"], &answer["is_error"]),
+        (200, &json!("ok"), &json!(false))
+    );
+    let quality = Arc::clone(&gateway.services.parts.quality);
+    assert!(tokio::task::spawn_blocking(move || quality.settle(Duration::from_secs(30))).await.unwrap());
+    let (_, quality) = gateway.get("/v1/quality").await;
+    assert_eq!(
+        (&quality["tools"][0]["id"], &quality["tools"][0]["quality"]["calls"]),
+        (&json!("files:read_file"), &json!(1))
+    );
+    let (_, upstreams) = gateway.get("/v1/upstreams").await;
+    assert_eq!(
+        (&upstreams["upstreams"][1]["id"], &upstreams["upstreams"][1]["state"]),
+        (&json!("forge"), &json!("ready"))
+    );
+    assert_eq!(gateway.get("/healthz").await.0, 200);
+    let (status, ready) = gateway.get("/readyz").await;
+    assert_eq!((status, &ready["index_state"], &ready["n_tools"]), (200, &json!("hybrid"), &json!(6)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn definitions_come_ready_for_a_model() {
+    let gateway = start(Setup::default()).await;
+    let ask = async |more: Value| {
+        let mut body = json!({"query": "read a text file from disk", "limit": 3});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let (status, answer) = gateway.post("/v1/select", body).await;
+        assert_eq!(status, 200, "{answer}");
+        answer
+    };
+    let mcp = ask(json!({"format": "mcp"})).await;
+    assert_eq!(
+        (&mcp["tools"][0]["name"], &mcp["tools"][0]["inputSchema"]["type"]),
+        (&json!("files__read_file"), &json!("object"))
+    );
+    assert_eq!(mcp["names"][0]["id"], "files:read_file");
+    let openai = ask(json!({"format": "openai"})).await;
+    assert_eq!(
+        (&openai["tools"][0]["type"], &openai["tools"][0]["function"]["name"]),
+        (&json!("function"), &json!("files__read_file"))
+    );
+    let anthropic = ask(json!({"format": "anthropic"})).await;
+    assert_eq!(anthropic["tools"][0]["input_schema"]["required"], json!(["path"]));
+    let tight = ask(json!({"format": "openai", "token_budget": 1})).await;
+    assert_eq!(tight["tools"].as_array().unwrap().len(), 1, "the first tool always fits");
+    let messages =
+        json!([{"role": "user", "content": [{"type": "text", "text": "please read the text file on my disk"}]}]);
+    let (_, said) = gateway.post("/v1/select", json!({"messages": messages})).await;
+    assert_eq!(said["names"][0]["id"], "files:read_file");
+    let (status, refused) =
+        gateway.post("/v1/select", json!({"messages": [{"role": "assistant", "content": "x"}]})).await;
+    assert_eq!((status, &refused["error"]["code"]), (400, &json!("bad_request")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_have_a_code_a_hint_and_an_id() {
+    let gateway = start(Setup::default()).await;
+    let check = async |path: &str, body: Option<Value>, status: u16, code: &str| {
+        let (got, problem) = match body {
+            Some(body) => gateway.post(path, body).await,
+            None => gateway.get(path).await,
+        };
+        assert_eq!((got, problem["error"]["code"].as_str()), (status, Some(code)), "{path} {problem}");
+        assert!(problem["error"]["id"].as_str().unwrap().starts_with("err_"));
+        assert!(problem["error"]["message"].is_string());
+        problem
+    };
+    check("/v1/search", Some(json!({})), 400, "bad_request").await;
+    check("/v1/search", Some(json!([1])), 400, "bad_request").await;
+    let unknown = check("/v1/tools/files:read_fil", None, 404, "unknown_tool").await;
+    assert_eq!(unknown["error"]["details"]["nearest"][0], "files:read_file");
+    check("/v1/selections/sel_x", None, 404, "unknown_selection").await;
+    check("/v1/tools?upstream=fils", None, 404, "unknown_upstream").await;
+    check("/v1/tools?limit=many", None, 400, "bad_request").await;
+    let unfit = check("/v1/tools/files:read_file/call", Some(json!({"arguments": {}})), 422, "invalid_arguments").await;
+    assert_eq!(unfit["error"]["details"]["signature"], "read_file(path*)");
+    gateway.fake.script("files:read_file", async |_| Err(crate::fixture::closed()));
+    check("/v1/tools/files:read_file/call", Some(json!({"arguments": {"path": "a"}})), 502, "upstream_failed").await;
+}
+
+struct Counting;
+
+impl Recrawl for Counting {
+    fn recrawl(&self, upstream: UpstreamId) -> BoxFuture<'_, Result<RecrawlResponse, OpError>> {
+        let id = upstream.to_string();
+        let (added, changed, removed, state) = (1, 0, 0, "ready".to_owned());
+        Box::pin(async move { Ok(RecrawlResponse { id, n_tools: 3, added, changed, removed, state, problem: None }) })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crawl_can_be_asked_for() {
+    let gateway = start(Setup { recrawl: Arc::new(Counting), ..Setup::default() }).await;
+    let (status, answer) = gateway.post("/v1/upstreams/forge/crawl", json!({})).await;
+    assert_eq!((status, &answer["id"], &answer["added"]), (200, &json!("forge"), &json!(1)));
+}
+
+async fn raw(
+    gateway: &Gateway,
+    method: &'static str,
+    path: &'static str,
+    headers: &'static [(&'static str, &'static str)],
+) -> http::Reply {
+    let addr = gateway.addr;
+    tokio::task::spawn_blocking(move || http::request(addr, method, path, headers, b"{}")).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_get_nothing() {
+    let gateway = start(Setup::default()).await;
+    for path in ["/v1/tools", "/mcp", "/openapi.json"] {
+        let (status, body) =
+            read(reqwest::Client::new().get(gateway.url(path)).header("host", "evil.example").send().await.unwrap())
+                .await;
+        assert_eq!((status, &body["error"]["code"]), (403, &json!("forbidden")), "{path}");
+        let (status, _) = read(
+            reqwest::Client::new()
+                .get(gateway.url(path))
+                .header("origin", "https://evil.example")
+                .send()
+                .await
+                .unwrap(),
+        )
+        .await;
+        assert_eq!(status, 403, "{path}");
+    }
+    let known = raw(&gateway, "GET", "/v1/tools", &[("origin", "http://localhost:5173")]).await;
+    assert_eq!((known.status, known.header("access-control-allow-origin")), (200, Some("http://localhost:5173")));
+    let preflight: &[(&str, &str)] = &[
+        ("origin", "http://localhost:5173"),
+        ("access-control-request-method", "POST"),
+        ("access-control-request-headers", "mcp-session-id"),
+    ];
+    let preflight = raw(&gateway, "OPTIONS", "/mcp", preflight).await;
+    assert_eq!(
+        (preflight.status, preflight.header("access-control-allow-origin")),
+        (200, Some("http://localhost:5173"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_opens_and_nothing_else_does() {
+    let http = HttpOptions { token: Some(Secret::new("hunter2")), ..Setup::default().http };
+    let gateway = start(Setup { http, ..Setup::default() }).await;
+    let get = async |token: Option<&str>, path: &str| {
+        let request = reqwest::Client::new().get(gateway.url(path));
+        let request = match token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        request.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(get(None, "/v1/tools").await, 401);
+    assert_eq!(get(Some("hunter3"), "/v1/tools").await, 401);
+    assert_eq!(get(None, "/mcp").await, 401);
+    assert_eq!(get(Some("hunter2"), "/v1/tools").await, 200);
+    assert_eq!(get(None, "/healthz").await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_large_and_too_slow_are_refused() {
+    let http = HttpOptions { max_body: 2_000, header_timeout: Duration::from_millis(300), ..Setup::default().http };
+    let gateway = start(Setup { http, ..Setup::default() }).await;
+    let (status, body) = gateway.post("/v1/search", json!({"query": "x".repeat(5_000)})).await;
+    assert_eq!((status, &body["error"]["code"]), (413, &json!("too_large")));
+    // A client that never ends its headers is let go.
+    let addr = gateway.addr;
+    let silence = tokio::task::spawn_blocking(move || {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(addr).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.write_all(b"GET /v1/tools HTTP/1.1\r\nhost: localhost\r\n").unwrap();
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).is_ok()
+    });
+    assert!(silence.await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_many_at_once_are_told_to_come_back() {
+    let http = HttpOptions { max_requests: 1, ..Setup::default().http };
+    let gateway = start(Setup { http, ..Setup::default() }).await;
+    let (begun, mut has_begun) = tokio::sync::mpsc::channel(1);
+    let (end, ends) = tokio::sync::watch::channel(false);
+    gateway.fake.script("files:read_file", move |_| {
+        let (begun, mut ends) = (begun.clone(), ends.clone());
+        async move {
+            begun.send(()).await.unwrap();
+            ends.wait_for(|over| *over).await.unwrap();
+            Ok(json!({"content": []}))
+        }
+    });
+    let url = gateway.url("/v1/tools/files:read_file/call");
+    let first = tokio::spawn(async move {
+        reqwest::Client::new().post(url).body(r#"{"arguments":{"path":"a"}}"#).send().await.unwrap().status()
+    });
+    has_begun.recv().await.unwrap();
+    let (status, body) = gateway.get("/v1/tools").await;
+    assert_eq!((status, &body["error"]["code"]), (503, &json!("busy")));
+    assert_eq!(gateway.get("/healthz").await.0, 200);
+    end.send(true).unwrap();
+    assert_eq!(first.await.unwrap(), 200);
+}
