@@ -322,12 +322,22 @@ impl Server {
         let base = file.url.parse().with_context(|| format!("read {}", path.display()))?;
         let token = file.token.map(Secret::new).or_else(|| config.settings.server.token.clone());
         let server = Self { client: http::client(Duration::from_secs(600))?, base, token };
-        let alive = tokio::time::timeout(Duration::from_secs(5), server.send(Method::GET, &["healthz"], &[], None));
-        match alive.await {
-            Ok(Ok(_)) => Ok(server),
-            Ok(Err(error)) => Err(error.context(format!("ask the server at {}", file.url))),
+        match tokio::time::timeout(Duration::from_secs(5), server.is_ours()).await {
+            Ok(true) => Ok(server),
+            // The file outlived its server, and somebody else may have the port by now.
+            Ok(false) => {
+                Err(told(Exit::Failed, format!("no server of ours answers at {}", file.url), Some(hint.to_owned())))
+            }
             Err(_) => Err(told(Exit::Failed, format!("the server at {} does not answer", file.url), None)),
         }
+    }
+
+    /// Whether a toolscout answers there. Asked without the token: it is not for a stranger.
+    async fn is_ours(&self) -> bool {
+        let Ok(url) = self.base.join("/healthz") else { return false };
+        let Ok(response) = self.client.get(url).send().await else { return false };
+        let Ok(body) = http::read_capped(response, 4096).await else { return false };
+        serde_json::from_slice::<serde_json::Value>(&body).is_ok_and(|health| health["status"] == "ok")
     }
 
     /// Its address.

@@ -78,7 +78,6 @@ async fn over_http(app: &App, config: &Config, shutdown: &CancellationToken, n_u
     if is_open {
         tracing::warn!(%bind, "anyone who reaches this address may call tools: set server.token");
     }
-    tracing::info!(%addr, "serving");
     done.await.context("the server ended early")
 }
 
