@@ -37,6 +37,11 @@ async fn main() -> ExitCode {
 
 async fn drive(pool: &Pool, id: &UpstreamId, scenario: &str, context: &Value) -> Result<(), Error> {
     let listing = pool.list(id).await?;
+    if scenario == "sse-retry" {
+        // Its mock takes the first GET after a broken call for the resumption. On a busy machine that can be the session's
+        // standing stream, still on its way.
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    }
     match scenario {
         "initialize" | "request-metadata" | "json-schema-ref-no-deref" => Ok(()),
         // The suite compares what comes back with what it listed: nothing of a schema may get lost here.
