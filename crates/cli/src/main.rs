@@ -11,6 +11,7 @@ mod http;
 mod logs;
 mod mask;
 mod model;
+mod pipe;
 mod progress;
 mod screen;
 

@@ -21,6 +21,8 @@ use crate::screen;
 pub(crate) async fn serve(args: &Serve, config: &Config) -> Ended {
     let opened = match hold(config).await? {
         Held::Here(opened) => opened,
+        #[cfg(unix)]
+        Held::ByServer(_) if args.stdio && pass_on(config).await? => return Ok(Exit::Done),
         Held::ByServer(server) => {
             let hint = format!("connect to {}/mcp, or choose another folder with --data", server.url());
             return Err(told(Exit::Failed, "a server runs already on this data folder", Some(hint)));
@@ -45,14 +47,27 @@ pub(crate) async fn serve(args: &Serve, config: &Config) -> Ended {
     if let Some(problem) = &app.model_problem {
         tracing::warn!(reason = crate::backend::chain(problem), "no embedding model; answering from words alone");
     }
+    #[cfg(unix)]
+    let _socket = crate::pipe::listen(config.data_dir(), &app.services, &shutdown);
     let ended = if args.stdio {
         over_stdio(&app, config, &shutdown).await
     } else {
         over_http(&app, config, &shutdown, specs.len()).await
     };
     tracing::info!("closing");
+    // Clients that were passed on to us end with us; theirs start anew.
+    shutdown.cancel();
     app.close().await;
     ended.map(|()| Exit::Done)
+}
+
+/// Another process serves this folder: our client talks to that one through us. False when it cannot.
+#[cfg(unix)]
+async fn pass_on(config: &Config) -> anyhow::Result<bool> {
+    let shutdown = CancellationToken::new();
+    stop_on_signal(shutdown.clone())?;
+    tracing::info!("another process serves this data folder; passing this client on to it");
+    crate::pipe::join(config.data_dir(), &shutdown).await
 }
 
 async fn over_http(app: &App, config: &Config, shutdown: &CancellationToken, n_upstreams: usize) -> anyhow::Result<()> {

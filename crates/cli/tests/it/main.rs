@@ -292,6 +292,20 @@ fn commands_go_through_the_server_that_holds_the_store() {
     let second = world.check(&["serve"], 1);
     assert!(second.err.contains("a server runs already"), "{}", second.err);
 
+    // A client that starts its own server over standard streams is passed on to the one there is.
+    let mut client = world.command(&["serve", "--stdio"]);
+    let client = client.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut client = Serving(client);
+    let hello = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}"#;
+    writeln!(client.0.stdin.as_mut().unwrap(), "{hello}").unwrap();
+    let mut answer = String::new();
+    let mut answers = std::io::BufReader::new(client.0.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut answers, &mut answer).unwrap();
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(answer["result"]["serverInfo"]["name"], "toolscout", "{answer}");
+    drop(client.0.stdin.take());
+    assert!(client.0.wait().unwrap().success(), "closing standard input ends it");
+
     let pid = serving.0.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     assert!(serving.0.wait().unwrap().success());
