@@ -78,8 +78,8 @@ pub enum OpError {
     Upstream {
         /// The tool.
         tool: ToolId,
-        /// How.
-        source: toolscout_upstream::Error,
+        /// How. Boxed: it is large, and most answers are none.
+        source: Box<toolscout_upstream::Error>,
     },
     /// Credentials are missing or wrong.
     #[error("a valid bearer token is required")]
@@ -141,7 +141,7 @@ impl OpError {
             Self::Denied { .. } => row("not_permitted", StatusCode::FORBIDDEN, Fault::Caller),
             Self::NeedsConfirmation { .. } => row("needs_confirmation", StatusCode::CONFLICT, Fault::Caller),
             Self::State { .. } => row("bad_request_state", StatusCode::BAD_REQUEST, Fault::Caller),
-            Self::Upstream { source, .. } => match source {
+            Self::Upstream { source, .. } => match &**source {
                 Up::Timeout { .. } => row("upstream_timeout", StatusCode::GATEWAY_TIMEOUT, Fault::Upstream),
                 Up::NeedsAuth { .. } => row("upstream_needs_auth", StatusCode::BAD_GATEWAY, Fault::Upstream),
                 Up::BackingOff { .. } => row("upstream_down", StatusCode::SERVICE_UNAVAILABLE, Fault::Upstream),
@@ -250,7 +250,7 @@ impl OpError {
         match self {
             Self::Arguments { .. } | Self::State { .. } => Some(CallFault::InvalidArguments),
             Self::Denied { .. } | Self::NeedsConfirmation { .. } => Some(CallFault::UnsafeAttempt),
-            Self::Upstream { source, .. } => Some(match source {
+            Self::Upstream { source, .. } => Some(match &**source {
                 Up::Cancelled { .. } | Up::ShuttingDown => CallFault::Cancelled,
                 Up::Timeout { .. } => CallFault::Timeout,
                 Up::Rpc { .. } if source.fault() == Fault::Caller => CallFault::InvalidArguments,

@@ -156,7 +156,6 @@ async fn observe(request: Request, next: Next) -> Response {
     .await
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the signature that the layer wants")]
 fn panicked(_cause: Box<dyn std::any::Any + Send + 'static>) -> Response {
     // The panic hook has printed message and place; the cause may quote a request.
     OpError::internal(std::io::Error::other("a handler panicked")).into_response()

@@ -45,10 +45,13 @@ pub(super) fn failure(error: &OpError, operation: &str) -> CallToolResponse {
 pub(super) fn protocol_error(error: &OpError) -> Option<ErrorData> {
     match error {
         OpError::UnknownTool(_) => Some(ErrorData::invalid_params(error.for_model(), error.details())),
-        OpError::Upstream { source: toolscout_upstream::Error::Rpc { code, message, data, .. }, .. } => {
-            let code = ErrorCode(i32::try_from(*code).unwrap_or(ErrorCode::INTERNAL_ERROR.0));
-            Some(ErrorData::new(code, message.clone(), data.as_ref().map(|data| data.raw().clone())))
-        }
+        OpError::Upstream { source, .. } => match &**source {
+            toolscout_upstream::Error::Rpc { code, message, data, .. } => {
+                let code = ErrorCode(i32::try_from(*code).unwrap_or(ErrorCode::INTERNAL_ERROR.0));
+                Some(ErrorData::new(code, message.clone(), data.as_ref().map(|data| data.raw().clone())))
+            }
+            _ => None,
+        },
         _ => None,
     }
 }
@@ -62,7 +65,7 @@ pub(super) fn complete(response: CallResponse) -> Result<CallToolResponse, OpErr
         match id.parse::<toolscout_core::ToolId>() {
             Ok(tool) => {
                 let upstream = tool.upstream.clone();
-                OpError::Upstream { tool, source: toolscout_upstream::Error::Protocol { upstream, what } }
+                OpError::Upstream { tool, source: Box::new(toolscout_upstream::Error::Protocol { upstream, what }) }
             }
             Err(error) => OpError::internal(error),
         }

@@ -170,7 +170,7 @@ async fn forward(
         client_capabilities: conditions.client_capabilities,
     };
     let reply = services.parts.forward.forward(grant, request, context);
-    reply.await.map_err(|source| OpError::Upstream { tool, source })
+    reply.await.map_err(|source| OpError::Upstream { tool, source: Box::new(source) })
 }
 
 fn object_of(card: &ToolCard, reply: CallReply) -> Result<Map<String, Value>, OpError> {
@@ -178,10 +178,10 @@ fn object_of(card: &ToolCard, reply: CallReply) -> Result<Map<String, Value>, Op
         Value::Object(result) => Ok(result),
         other => Err(OpError::Upstream {
             tool: card.id.clone(),
-            source: toolscout_upstream::Error::Protocol {
+            source: Box::new(toolscout_upstream::Error::Protocol {
                 upstream: card.id.upstream.clone(),
                 what: format!("a result that is {}", crate::lenient::kind(&other)),
-            },
+            }),
         }),
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! What MCP clients see is asked through rmcp's own client, in both eras; what goes over the wire is looked at raw.
 
+#![expect(clippy::unwrap_used, reason = "tests, and helpers that only tests call")]
+
 mod call;
 mod fixture;
 mod lists;
