@@ -151,6 +151,18 @@ impl Backend {
     }
 }
 
+/// Makes a data folder that is not there yet for its owner alone: what people searched for is nobody else's business.
+/// When it fails, opening the store says so better.
+fn make_private(dir: &Path) {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    if !dir.exists() {
+        let _ = builder.create(dir);
+    }
+}
+
 /// Who holds the store.
 pub(crate) enum Held {
     /// We do, from now on.
@@ -166,6 +178,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Takes the store, or finds the server that has it.
 pub(crate) async fn hold(config: &Config) -> anyhow::Result<Held> {
     let dir = store_dir(config.data_dir());
+    make_private(config.data_dir());
     let until = tokio::time::Instant::now() + PATIENCE;
     loop {
         let busy = match Store::open(&dir) {
