@@ -204,6 +204,10 @@ async fn open_here(opened: Opened, config: &Config, progress: Option<ProgressFn>
         let specs = config.upstreams.clone();
         let app = App::open(opened, &config, specs, Use::Once, progress)?;
         app.catch_up();
+        // A few vectors that an earlier command did not get to are worth a moment; thousands are not waited for.
+        if app.model_problem.is_none() {
+            app.index.wait_settled(Duration::from_secs(3));
+        }
         anyhow::Ok(app)
     };
     let app = tokio::task::spawn_blocking(open).await.context("opening ended early")??;
