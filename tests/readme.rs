@@ -28,6 +28,11 @@ fn every_code_block_of_the_readme_runs() {
     let scratch = Scratch::new("");
     std::fs::create_dir(scratch.path("home/projects")).expect("a folder");
     std::fs::write(scratch.path("home/projects/todo.txt"), "water the plants\n").expect("a file");
+    // The clients that the page imports from: its reader has them.
+    std::fs::create_dir(scratch.path("home/.cursor")).expect("a folder");
+    for file in ["home/.claude.json", "home/.cursor/mcp.json"] {
+        std::fs::write(scratch.path(file), "{\"mcpServers\": {}}").expect("a file");
+    }
     let page = Page { commands: stand_ins(&scratch), scratch };
     let mut gateway = None;
     let blocks = blocks_of(&readme);

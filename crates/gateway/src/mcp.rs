@@ -32,7 +32,7 @@ use crate::wire::CallRequest;
 use crate::{lenient, metatools, ops};
 
 pub(crate) use self::convert::incident;
-use self::convert::{answer, complete, failure, protocol_error};
+use self::convert::{answer, bad_state, complete, failure, protocol_error};
 use self::list::Lists;
 
 /// Asks `tools/list` for the tools that fit a query.
@@ -104,7 +104,10 @@ impl Mcp {
                 Err(error) => Err(error),
             },
         };
-        Ok(outcome.unwrap_or_else(|error| failure(&error, &request.name)))
+        outcome.or_else(|error| match bad_state(&error) {
+            Some(protocol) => Err(protocol),
+            None => Ok(failure(&error, &request.name)),
+        })
     }
 
     /// A call of a tool by its own name on the wire. What is protocol between the client and that tool stays protocol:

@@ -41,9 +41,15 @@ pub(super) fn failure(error: &OpError, operation: &str) -> CallToolResponse {
     CallToolResult::error(vec![ContentBlock::text(error.for_model())]).with_meta(Some(meta)).into()
 }
 
+/// A continuation that was altered or is not ours: an error of the protocol however the tool was called (SEP-2322).
+pub(super) fn bad_state(error: &OpError) -> Option<ErrorData> {
+    matches!(error, OpError::State { .. }).then(|| ErrorData::invalid_params(error.for_model(), error.details()))
+}
+
 /// What stays a JSON-RPC error when a tool is called by its own name: the name nobody has, and the upstream's own errors.
 pub(super) fn protocol_error(error: &OpError) -> Option<ErrorData> {
     match error {
+        OpError::State { .. } => bad_state(error),
         OpError::UnknownTool(_) => Some(ErrorData::invalid_params(error.for_model(), error.details())),
         OpError::Upstream { source, .. } => match &**source {
             toolscout_upstream::Error::Rpc { code, message, data, .. } => {
