@@ -17,17 +17,19 @@ fn make_demo_crawls_searches_and_calls() {
     let ran = run(&make);
     assert!(ran.status.success(), "{ran}");
 
+    // Progress goes to standard error, results to standard output; a person sees both.
+    let seen = format!("{}{}", ran.stderr, ran.stdout);
     for upstream in
         ["filesystem", "memory", "everything", "sequential-thinking", "git", "time", "fetch", "playwright", "gitlab"]
     {
-        assert!(ran.stdout.contains(upstream), "{upstream} is missing: {ran}");
+        assert!(seen.contains(upstream), "{upstream} is missing: {ran}");
     }
     for found in ["filesystem:read_text_file", "git:git_log", "time:get_current_time"] {
         assert!(ran.stdout.contains(found), "{found} was not found: {ran}");
     }
     assert!(ran.stdout.contains("coffee machine is 0042"), "the call's answer is missing: {ran}");
     assert!(ran.stdout.contains("claude mcp add"), "the next step is missing: {ran}");
-    let n_lines = ran.stdout.lines().count();
+    let n_lines = seen.lines().count();
     assert!(n_lines <= 75, "{n_lines} lines are more than a screen and a half: {ran}");
     let widest = ran.stdout.lines().map(|line| line.chars().count()).max().unwrap_or_default();
     assert!(widest <= 200, "a line of {widest} characters: {ran}");
