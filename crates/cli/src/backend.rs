@@ -28,6 +28,9 @@ use crate::{http, screen};
 /// Largest answer we take from a server of ours: 30,000 tools in pages stay far below.
 const MAX_ANSWER: usize = 64 << 20;
 
+/// How long a command that answers once waits for the vectors in the store; some 100 ms for 30,000 tools.
+const STORED_VECTORS: Duration = Duration::from_secs(10);
+
 /// Who answers.
 pub(crate) enum Backend {
     /// This process.
@@ -204,10 +207,7 @@ async fn open_here(opened: Opened, config: &Config, progress: Option<ProgressFn>
         let specs = config.upstreams.clone();
         let app = App::open(opened, &config, specs, Use::Once, progress)?;
         app.catch_up();
-        // A few vectors that an earlier command did not get to are worth a moment; thousands are not waited for.
-        if app.model_problem.is_none() {
-            app.index.wait_settled(Duration::from_secs(3));
-        }
+        app.index.wait_loaded(STORED_VECTORS);
         anyhow::Ok(app)
     };
     let app = tokio::task::spawn_blocking(open).await.context("opening ended early")??;

@@ -119,6 +119,8 @@ struct Work {
     /// A view came that the worker has not begun with.
     waiting: bool,
     busy: bool,
+    /// The newest view's vectors have not all been looked for in the store yet.
+    loading: bool,
 }
 
 #[derive(Default)]
@@ -131,8 +133,9 @@ struct Counts {
     graph_reused: AtomicBool,
 }
 
-/// Texts per call of the embedder: the fastest on small caches, and a query need not wait long behind one.
-const EMBED_BATCH: usize = 8;
+/// Texts per call of the embedder. Its lanes wait for each other at the end of a call, so a call holds several texts for each;
+/// what is lost to a kill is at most one call's work.
+const EMBED_BATCH: usize = 32;
 /// Failures in a row after which the embedder counts as broken.
 const MAX_FAILURES: usize = 3;
 /// Fewest new vectors worth a snapshot of their own.
@@ -204,7 +207,10 @@ impl IndexHost {
         self.shared.counts.lexical_written.fetch_add(written, Ordering::Relaxed);
         info!(generation = %view.generation, n_tools = view.tools.len(), n_written = written, "words indexed");
         if self.shared.vectors.is_some() {
-            self.shared.work.lock().waiting = true;
+            {
+                let mut work = self.shared.work.lock();
+                (work.waiting, work.loading) = (true, true);
+            }
             self.shared.changed.notify_all();
         }
         words.tidy()
@@ -220,6 +226,14 @@ impl IndexHost {
         let mut work = self.shared.work.lock();
         let unsettled = |work: &mut Work| (work.waiting || work.busy) && !self.shared.stop.load(Ordering::Relaxed);
         !self.shared.changed.wait_while_for(&mut work, unsettled, at_most).timed_out()
+    }
+
+    /// Waits until every vector that the store has is in the snapshot, at most so long; whether it came to that. What was never
+    /// embedded is not waited for: a command that answers once wants the vectors there are, not those to come.
+    pub fn wait_loaded(&self, at_most: Duration) -> bool {
+        let mut work = self.shared.work.lock();
+        let loading = |work: &mut Work| work.loading && !self.shared.stop.load(Ordering::Relaxed);
+        !self.shared.changed.wait_while_for(&mut work, loading, at_most).timed_out()
     }
 
     /// Figures.
@@ -359,10 +373,20 @@ impl Shared {
                 Err(_) => "the indexing thread failed; see the log".to_owned(),
             };
             warn!(trouble, "vectors stay incomplete until the catalog changes or the service restarts");
-            let mut master = self.master.lock();
-            master.trouble = Some(trouble);
-            self.publish(&master);
+            {
+                let mut master = self.master.lock();
+                master.trouble = Some(trouble);
+                self.publish(&master);
+            }
+            self.loaded();
         }
+    }
+
+    /// Tells who waits for stored vectors that there are no more to come for this view.
+    fn loaded(&self) {
+        let mut work = self.work.lock();
+        work.loading = work.waiting;
+        self.changed.notify_all();
     }
 
     fn stopped(&self) -> bool {
@@ -381,6 +405,7 @@ impl Shared {
             self.load_graph(vectors, &keys)?;
         }
         let missing = self.load_vectors(vectors, &keys)?;
+        self.loaded();
         self.embed(vectors, missing)?;
         if self.interrupted() {
             return Ok(());

@@ -48,6 +48,18 @@ fn a_saved_index_is_reused_and_answers_the_same() {
 }
 
 #[test]
+fn who_answers_once_waits_for_stored_vectors_only() {
+    let (dir, store) = (tempfile::tempdir().unwrap(), Store::temporary().unwrap());
+    visit(dir.path(), &store, many());
+    let embedder = Arc::new(HashEmbedder::new());
+    let host = IndexHost::open(options(Some(dir.path()), DenseMode::Exact), &store, Some(embedder.clone())).unwrap();
+    host.apply(&view(1, many())).unwrap();
+    assert!(host.wait_loaded(PATIENCE));
+    let vector = embedder.embed(&["number5 of group3"], Want::Pooled).unwrap().remove(0).pooled;
+    assert_eq!(host.snapshot().dense(&vector, &Allow::All, 600).len(), 600);
+}
+
+#[test]
 fn an_index_of_another_catalog_is_brought_to_this_one() {
     let (dir, store) = (tempfile::tempdir().unwrap(), Store::temporary().unwrap());
     visit(dir.path(), &store, many());
