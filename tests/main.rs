@@ -6,6 +6,7 @@
 //! 4. [`hostile`]: whatever an upstream does, nothing hangs, leaks a process, panics or loses a good tool.
 //! 5. [`inspector`]: somebody else's client can use us.
 //! 6. [`crash`]: `kill -9` at any moment costs at most what was being written.
+//! 7. [`tidy`]: the house keeps its own rules.
 //!
 //! Nothing here is skipped: what a test needs it has set up by `tests/setup`, or fails saying how to do so.
 
@@ -16,3 +17,4 @@ mod inspector;
 mod kit;
 mod readme;
 mod real_servers;
+mod tidy;

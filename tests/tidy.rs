@@ -68,7 +68,11 @@ fn crates_use_only_rows_above_their_own() {
         }
     }
     let on_disk: BTreeSet<String> = crates().into_iter().map(|(name, _)| name).collect();
-    wrong.extend(rows.keys().filter(|name| !on_disk.contains(*name)).map(|name| format!("the table lists `{name}`, which is not there")));
+    wrong.extend(
+        rows.keys()
+            .filter(|name| !on_disk.contains(*name))
+            .map(|name| format!("the table lists `{name}`, which is not there")),
+    );
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
@@ -109,10 +113,17 @@ fn every_crate_takes_the_lints_and_has_a_front_page() {
         if described.len() < 20 {
             wrong.push(format!("crates/{name}/Cargo.toml lacks a description"));
         }
-        let page = [path.join("src/lib.rs"), path.join("src/main.rs")].into_iter().find(|p| p.exists()).expect("a crate has code");
+        let page = [path.join("src/lib.rs"), path.join("src/main.rs")]
+            .into_iter()
+            .find(|p| p.exists())
+            .expect("a crate has code");
         let front: Vec<String> = read(&page).lines().take_while(|l| l.starts_with("//!")).map(str::to_owned).collect();
-        if front.len() < 3 || (name != "cli" && name != "testkit" && !front[0].contains('?') && !front[1].contains('?')) {
-            wrong.push(format!("{} must open with a page whose first lines ask the question the crate answers", page.display()));
+        if front.len() < 3 || (name != "cli" && name != "testkit" && !front[0].contains('?') && !front[1].contains('?'))
+        {
+            wrong.push(format!(
+                "{} must open with a page whose first lines ask the question the crate answers",
+                page.display()
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -121,7 +132,8 @@ fn every_crate_takes_the_lints_and_has_a_front_page() {
 /// The documents a newcomer reads.
 fn documents() -> Vec<PathBuf> {
     let root = root();
-    let mut found: Vec<PathBuf> = ["README.md", "ARCHITECTURE.md", "STYLE.md", "CHANGELOG.md"].iter().map(|f| root.join(f)).collect();
+    let mut found: Vec<PathBuf> =
+        ["README.md", "ARCHITECTURE.md", "STYLE.md", "CHANGELOG.md"].iter().map(|f| root.join(f)).collect();
     for folder in ["models", "evals", "catalog", "tests"] {
         walk(&root.join(folder), &mut |path| {
             if path.extension().is_some_and(|e| e == "md") {
@@ -179,15 +191,30 @@ fn every_test_that_architecture_names_exists() {
     let invariants = invariants.split("\n## ").next().unwrap();
     let named: Vec<&str> = invariants.split("test `").skip(1).filter_map(|rest| rest.split('`').next()).collect();
     assert!(named.len() >= 10, "each invariant names its test, found {}", named.len());
-    let missing: Vec<&&str> = named.iter().filter(|name| !code.contains(&format!("fn {}(", name.rsplit("::").next().unwrap()))).collect();
+    let missing: Vec<&&str> =
+        named.iter().filter(|name| !code.contains(&format!("fn {}(", name.rsplit("::").next().unwrap()))).collect();
     assert!(missing.is_empty(), "ARCHITECTURE.md names tests that are not there: {missing:?}");
 }
 
 #[test]
 fn the_top_level_holds_what_it_should() {
     let expected = BTreeSet::from([
-        "ARCHITECTURE.md", "CHANGELOG.md", "Cargo.lock", "Cargo.toml", "LICENSE", "Makefile", "README.md", "STYLE.md", "catalog",
-        "clippy.toml", "crates", "deny.toml", "evals", "models", "rustfmt.toml", "tests",
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "Cargo.lock",
+        "Cargo.toml",
+        "LICENSE",
+        "Makefile",
+        "README.md",
+        "STYLE.md",
+        "catalog",
+        "clippy.toml",
+        "crates",
+        "deny.toml",
+        "evals",
+        "models",
+        "rustfmt.toml",
+        "tests",
     ]);
     let found: BTreeSet<String> = fs::read_dir(root())
         .unwrap()

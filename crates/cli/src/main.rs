@@ -1,4 +1,7 @@
-//! One binary: configuration, wiring, output.
+//! What does a person type, and what do they read?
+//!
+//! One binary: [`config`] reads files, environment and flags; [`app`] opens and wires everything; [`backend`] answers in this
+//! process or asks the running server; [`commands`] print. Logic worth testing alone lives in the crates above.
 
 mod app;
 mod args;
