@@ -267,17 +267,14 @@ async fn a_call_in_several_rounds_passes_through_sealed() {
         };
         assert_eq!(text(&result), "upstream secret \"accept\"");
 
+        // What was altered, or belongs to another call, is an error of the protocol: no model can mend it.
         let forged = params.with_request_state(format!("{state}x"));
-        let CallToolResponse::Complete(refused) = client.call_tool_once(forged).await.unwrap() else {
-            panic!("complete")
-        };
-        assert!(refused.is_error == Some(true) && text(&refused).contains("cannot be continued"), "{}", text(&refused));
+        let refused = client.call_tool_once(forged).await.unwrap_err().to_string();
+        assert!(refused.contains("cannot be continued"), "{refused}");
 
         let foreign = CallToolRequestParams::new("forge__list_issues").with_request_state(state);
-        let CallToolResponse::Complete(refused) = client.call_tool_once(foreign).await.unwrap() else {
-            panic!("complete")
-        };
-        assert!(text(&refused).contains("belongs to another call"), "{}", text(&refused));
+        let refused = client.call_tool_once(foreign).await.unwrap_err().to_string();
+        assert!(refused.contains("belongs to another call"), "{refused}");
     }
 }
 
