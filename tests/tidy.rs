@@ -37,10 +37,10 @@ fn rows() -> BTreeMap<String, u8> {
 
 fn crates() -> Vec<(String, PathBuf)> {
     let mut crates: Vec<_> = fs::read_dir(root().join("crates"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
+        .expect("the folder crates")
+        .map(|entry| entry.expect("an entry of crates").path())
         .filter(|path| path.join("Cargo.toml").exists())
-        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), path))
+        .map(|path| (path.file_name().expect("an entry has a name").to_string_lossy().into_owned(), path))
         .collect();
     crates.sort();
     crates
@@ -149,7 +149,7 @@ fn walk(folder: &Path, visit: &mut dyn FnMut(&Path)) {
     let mut paths: Vec<PathBuf> = entries.filter_map(|e| e.ok().map(|e| e.path())).collect();
     paths.sort();
     for path in paths {
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let name = path.file_name().expect("an entry has a name").to_string_lossy().into_owned();
         let skipped = name.starts_with('.') || matches!(name.as_str(), "target" | "node_modules");
         if path.is_dir() && !skipped {
             walk(&path, visit);
