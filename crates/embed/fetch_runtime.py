@@ -20,6 +20,16 @@ def is_right(path, sha256):
     return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256
 
 
+def pip(folder):
+    """The system's pip; where there is none (Debian's bare python3), that of a throw-away environment."""
+    if subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True).returncode == 0:
+        return [sys.executable, "-m", "pip"]
+    done = subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"python3 has neither pip nor venv (Debian: apt-get install python3-pip): {done.stderr[-500:]}")
+    return [str(folder / "venv/bin/python"), "-m", "pip"]
+
+
 def fetch(version, platform, sha256, cache):
     given = os.environ.get("TOOLSCOUT_ONNXRUNTIME_WHEEL")
     if given:
@@ -34,7 +44,7 @@ def fetch(version, platform, sha256, cache):
     with tempfile.TemporaryDirectory(dir=cache) as folder:
         wanted = pathlib.Path(folder, "wanted.txt")
         wanted.write_text(f"onnxruntime=={version} --hash=sha256:{sha256}\n")
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--retries", "10", "--no-deps"]
+        command = pip(pathlib.Path(folder)) + ["download", "--quiet", "--disable-pip-version-check", "--retries", "10", "--no-deps"]
         command += ["--only-binary=:all:", "--implementation", "cp", "--python-version", "3.11", "--abi", "cp311"]
         command += ["--platform", platform, "--require-hashes", "--dest", folder, "--requirement", str(wanted)]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -44,6 +44,7 @@ start() {
         [ -z "$address" ] || break
         sleep 0.1
     done
+    [ -n "$address" ] || { cat "$work/gateway.log" >&2; echo "conformance: no address after 60 s" >&2; exit 1; }
     url=http://$address/mcp
 }
 

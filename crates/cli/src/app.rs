@@ -21,7 +21,7 @@ use toolscout_upstream::{Era, EraCache, Pool, PoolOptions, UpstreamSpec};
 
 use crate::config::Config;
 use crate::config::settings::{DenseChoice, Settings};
-use crate::model::Model;
+use crate::model::{Loading, Model};
 
 /// How a command uses what it opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,7 @@ pub(crate) struct App {
     /// Why answers rest on words alone, if a model was wanted.
     pub(crate) model_problem: Option<toolscout_embed::Error>,
     follower: Follower,
+    loading: Option<Loading>,
 }
 
 /// The system's clock.
@@ -117,7 +118,11 @@ impl App {
         };
         let recrawl: Arc<dyn Recrawl> = match config.upstreams.is_empty() && usage == Use::Once {
             true => Arc::new(NoRecrawl),
-            false => Arc::new(OnDemand { crawler: crawler.clone(), catalog: Arc::clone(&catalog) }),
+            false => Arc::new(OnDemand {
+                crawler: crawler.clone(),
+                source: Arc::clone(&pool) as Arc<dyn toolscout_crawler::Source>,
+                catalog: Arc::clone(&catalog),
+            }),
         };
         let services = Services::new(Parts {
             catalog: Arc::clone(&catalog),
@@ -135,8 +140,8 @@ impl App {
             selector: toolscout_selector::SelectorOptions::default(),
             options: gateway_options(settings),
         });
-        let model_problem = model.problem;
-        Ok(Self { services, catalog, index, pool, crawler, model_problem, follower })
+        let (model_problem, loading) = (model.problem, model.loading);
+        Ok(Self { services, catalog, index, pool, crawler, model_problem, follower, loading })
     }
 
     /// Drops upstreams from the catalog that are no longer configured. Imported ones were never configured and stay.
@@ -167,6 +172,9 @@ impl App {
             self.services.parts.selections.settle(Duration::from_secs(2));
             self.services.parts.quality.settle(Duration::from_secs(2));
             self.index.close();
+            if let Some(loading) = self.loading {
+                loading.wait();
+            }
         };
         if tokio::task::spawn_blocking(finish).await.is_err() {
             tracing::warn!("closing ended early");
@@ -302,7 +310,13 @@ fn follow(wanted: &Wanted, index: &IndexHost) {
         drop(wish);
         let generation = view.generation;
         // The index is derived: what fails now is made good by the next generation or the next start.
-        match index.apply(&view) {
+        let applied = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| index.apply(&view)));
+        // A panic must not leave commands waiting for this thread for ever.
+        let Ok(applied) = applied else {
+            tracing::error!(generation = generation.0, "generation not indexed: indexing panicked");
+            continue;
+        };
+        match applied {
             Ok(()) => tracing::debug!(generation = generation.0, n_tools = view.len(), "generation indexed"),
             Err(error) => {
                 let error = anyhow::Error::from(error);
@@ -332,6 +346,7 @@ impl EraCache for Eras {
 /// Crawls when the gateway asks.
 struct OnDemand {
     crawler: Crawler,
+    source: Arc<dyn toolscout_crawler::Source>,
     catalog: Arc<Catalog>,
 }
 
@@ -341,8 +356,14 @@ impl Recrawl for OnDemand {
         upstream: UpstreamId,
     ) -> std::pin::Pin<Box<dyn Future<Output = Result<RecrawlResponse, OpError>> + Send + '_>> {
         Box::pin(async move {
-            let report = self.crawler.crawl(Some(upstream.clone())).await;
-            let crawled = report.upstreams.into_iter().find(|crawled| crawled.upstream == upstream);
+            // The crawler would call one that is not configured unreachable.
+            let crawled = match self.source.ids().contains(&upstream) {
+                true => {
+                    let report = self.crawler.crawl(Some(upstream.clone())).await;
+                    report.upstreams.into_iter().find(|crawled| crawled.upstream == upstream)
+                }
+                false => None,
+            };
             let Some(crawled) = crawled else {
                 let view = self.catalog.view();
                 let nearest = view.upstreams.keys().map(ToString::to_string).take(5).collect();

@@ -92,6 +92,8 @@ pub(crate) enum Command {
     /// Measure ranking against labelled queries
     #[command(subcommand)]
     Eval(Eval),
+    /// Measure what indexing, starting and searching cost here
+    Bench(Bench),
     /// The embedding models there are
     #[command(subcommand)]
     Models(Models),
@@ -346,6 +348,21 @@ pub(crate) enum Eval {
     Run(EvalRun),
     /// Compare two reports
     Compare(EvalCompare),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// The tools, as tools.jsonl; several files are put together
+    #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
+    pub(crate) catalog: Vec<PathBuf>,
+    /// The queries, as queries.jsonl
+    #[arg(long, value_name = "FILE")]
+    pub(crate) queries: PathBuf,
+    /// At most this many queries
+    #[arg(short, default_value_t = 400, value_name = "N")]
+    pub(crate) n: usize,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 #[derive(Debug, Args)]

@@ -100,6 +100,7 @@ async fn dispatch(cli: Cli) -> Ended {
         }
         Command::Catalog(CatalogCommand::Export { file }) => commands::catalog::export(&config, file.as_deref()).await,
         Command::Eval(Eval::Run(args)) => commands::eval::run(args, &config).await,
+        Command::Bench(args) => commands::bench::bench(&args, &config).await,
         Command::Models(Models::List(output)) => commands::models::list(&config, output.json),
         Command::Models(Models::Verify(output)) => commands::models::verify(&config, output.json).await,
         Command::Config(ConfigCommand::Check(output)) => commands::config::check(&config, output.json),
@@ -145,6 +146,7 @@ async fn ask(command: Command, backend: &Backend) -> Ended {
         | Command::Upstreams(_)
         | Command::Catalog(_)
         | Command::Eval(_)
+        | Command::Bench(_)
         | Command::Models(_)
         | Command::Config(_)
         | Command::Doctor(_)

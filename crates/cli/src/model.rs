@@ -22,6 +22,19 @@ pub(crate) struct Model {
     pub(crate) queries: Option<Arc<QueryEmbedder>>,
     /// Why there is none, if it was wanted.
     pub(crate) problem: Option<Error>,
+    /// The loading that goes on behind, if it does.
+    pub(crate) loading: Option<Loading>,
+}
+
+/// A model on its way.
+pub(crate) struct Loading(Arc<Arrival>);
+
+impl Loading {
+    /// Waits until it has arrived or failed; loading always ends. A process that ends in the middle would take the runtime's
+    /// library down under the thread that still starts it, and crash.
+    pub(crate) fn wait(&self) {
+        let _ = self.0.get(Patience::Endless);
+    }
 }
 
 /// Where the configured model comes from; `None` when it is switched off.
@@ -45,7 +58,7 @@ pub(crate) fn options(settings: &Settings) -> EmbedOptions {
 
 impl Model {
     fn off(problem: Option<Error>) -> Self {
-        Self { documents: None, queries: None, problem }
+        Self { documents: None, queries: None, problem, loading: None }
     }
 
     /// Loads it before going on: for commands that answer once.
@@ -55,7 +68,7 @@ impl Model {
             Ok(embedder) => {
                 let embedder: Arc<dyn Embed> = Arc::new(embedder);
                 let queries = QueryEmbedder::new(Arc::clone(&embedder), query_options(settings));
-                Self { documents: Some(embedder), queries: Some(Arc::new(queries)), problem: None }
+                Self { documents: Some(embedder), queries: Some(Arc::new(queries)), problem: None, loading: None }
             }
             Err(problem) => Self::off(Some(problem)),
         }
@@ -77,7 +90,13 @@ impl Model {
         }
         let late = |patience| Arc::new(LateModel { info: info.clone(), arrival: Arc::clone(&arrival), patience });
         let queries = QueryEmbedder::new(late(Patience::None), query_options(settings));
-        Self { documents: Some(late(Patience::Endless)), queries: Some(Arc::new(queries)), problem: None }
+        let documents = late(Patience::Endless);
+        Self {
+            documents: Some(documents),
+            queries: Some(Arc::new(queries)),
+            problem: None,
+            loading: Some(Loading(arrival)),
+        }
     }
 }
 

@@ -19,9 +19,9 @@ pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
 }
 
 /// Tells a person what is going on, on standard error.
-#[expect(clippy::print_stderr, reason = "the one place that speaks to the person at the terminal")]
 pub(crate) fn say(text: &str) {
-    eprintln!("{text}");
+    // Nobody there to read it is no reason to fail.
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// A table with these column heads, as wide as the terminal or, into a file, as wide as its content.

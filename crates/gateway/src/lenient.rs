@@ -45,13 +45,13 @@ pub fn details(object: &Map<String, Value>) -> Result<DetailsRequest, Vec<Mistak
         &["ids", "id", "names", "name", "tool_names", "tool_name", "tools", "tool", "tool_ids", "tool_id"];
     let mut read = Reader::new(object, IDS);
     let mut ids = read.list(IDS);
+    let mut seen = std::collections::BTreeSet::new();
+    ids.retain(|id| seen.insert(id.clone()));
     if ids.is_empty() {
         read.mistake("ids", "is required: a list of 1 to 10 tool ids such as [\"github:create_issue\"]");
     } else if ids.len() > MAX_DETAILS {
         read.mistake("ids", &format!("has {} entries; ask for at most {MAX_DETAILS} at a time", ids.len()));
     }
-    let mut seen = std::collections::BTreeSet::new();
-    ids.retain(|id| seen.insert(id.clone()));
     read.done(DetailsRequest { ids })
 }
 

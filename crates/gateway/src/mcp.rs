@@ -12,10 +12,10 @@ use std::sync::Arc;
 
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CompleteRequestMethod, CompleteRequestParams, CompleteResult,
-    DiscoverResult, Implementation, ListPromptsRequestMethod, ListPromptsResult, ListResourceTemplatesRequestMethod,
-    ListResourceTemplatesResult, ListResourcesRequestMethod, ListResourcesResult, ListToolsResult,
-    PaginatedRequestParams, ProgressNotificationParam, ProtocolVersion, ServerCapabilities, ServerConfig,
-    SubscriptionFilter, Tool,
+    CustomRequest, CustomResult, DiscoverResult, ErrorCode, Implementation, ListPromptsRequestMethod,
+    ListPromptsResult, ListResourceTemplatesRequestMethod, ListResourceTemplatesResult, ListResourcesRequestMethod,
+    ListResourcesResult, ListToolsResult, PaginatedRequestParams, ProgressNotificationParam, ProtocolVersion,
+    ServerCapabilities, ServerConfig, SubscriptionFilter, Tool,
 };
 use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
@@ -211,11 +211,15 @@ impl ServerHandler for Mcp {
     ) -> Result<ListToolsResult, ErrorData> {
         let caller = self.caller(&context);
         let cursor = request.and_then(|params| params.cursor);
-        let listed = match context.meta.get(QUERY_META).and_then(Value::as_str) {
+        let listed = match context.meta.get(QUERY_META).filter(|query| !query.is_null()) {
+            // Read as leniently as `search_tools`, and refused where it refuses: the plain list is no answer to a query.
             Some(query) => {
-                let limit = context.meta.get(QUERY_LIMIT_META).and_then(Value::as_u64);
-                let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
-                self.lists.for_query(&self.services, &caller, query, limit).await
+                let limit = context.meta.get(QUERY_LIMIT_META).cloned().unwrap_or_default();
+                let asked = Map::from_iter([("query".to_owned(), query.clone()), ("limit".to_owned(), limit)]);
+                match lenient::search(&asked) {
+                    Ok(asked) => self.lists.for_query(&self.services, &caller, &asked.query, asked.limit).await,
+                    Err(mistakes) => Err(OpError::BadRequest { mistakes }),
+                }
             }
             None => self.lists.page(&self.services, &caller, cursor).await,
         };
@@ -265,6 +269,19 @@ impl ServerHandler for Mcp {
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
         let changes = self.lists.changes();
         tokio::spawn(tell_session(context.peer, changes));
+    }
+
+    /// rmcp takes a request whose parameters it cannot read for one of a method it does not know.
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        let method = request.method;
+        if matches!(method.as_str(), "tools/call" | "tools/list" | "server/discover") {
+            return Err(ErrorData::invalid_params(format!("the parameters of {method} cannot be understood"), None));
+        }
+        Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, method, None))
     }
 
     // What is not served says so: rmcp's defaults would answer with empty lists, which look like "there is none".

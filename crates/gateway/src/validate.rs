@@ -4,6 +4,7 @@
 //! and patterns may backtrack so much and no more. A schema that cannot be used for checking is no reason to refuse a call: the
 //! upstream checks for itself, and the answer carries a note.
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -22,6 +23,11 @@ use crate::lenient::{kind, nearest_word};
 pub const MAX_SCHEMA_BYTES: usize = 512 * 1024;
 /// Deepest schema that is compiled, and deepest arguments that are checked, in nested values.
 pub const MAX_DEPTH: usize = 64;
+/// Most subschemas that one value may be held against, every reference followed. Real schemas stay below some thousands; a
+/// chain of definitions that each name the next one twice reaches 2^40 in a few kilobytes.
+const MAX_UNFOLDED: u64 = 200_000;
+/// Longest way through nested schemas and references: validating recurses along it.
+const MAX_WAY: usize = 256;
 /// Steps that one pattern may go back while it looks at one string.
 const MAX_BACKTRACKS: usize = 20_000;
 /// Most faults one answer names. The first few tell a model what it needs.
@@ -105,12 +111,51 @@ fn compile(schema: &Value) -> Result<Validator, String> {
     if schema.to_string().len() > MAX_SCHEMA_BYTES {
         return Err(format!("its schema is larger than {} KiB", MAX_SCHEMA_BYTES / 1024));
     }
-    jsonschema::options()
+    let validator = jsonschema::options()
         .offline()
         .with_pattern_options(PatternOptions::fancy_regex().backtrack_limit(MAX_BACKTRACKS).size_limit(1 << 20))
         .should_validate_formats(false)
         .build(schema)
-        .map_err(|error| format!("its schema does not compile: {}", preview(&error.to_string())))
+        .map_err(|error| format!("its schema does not compile: {}", preview(&error.to_string())))?;
+    match unfolded(schema, schema, 0, &mut HashMap::new()) {
+        Some(n) if n <= MAX_UNFOLDED => Ok(validator),
+        Some(_) | None => Err("the references of its schema lead too far".to_owned()),
+    }
+}
+
+/// How many subschemas a value may meet from here on, each reference counted as what it leads to; a way back to where it came
+/// from counts once. `None`: the way is too long, or a reference is not a plain pointer into this schema.
+fn unfolded(root: &Value, here: &Value, way: usize, known: &mut HashMap<*const Value, u64>) -> Option<u64> {
+    if way > MAX_WAY {
+        return None;
+    }
+    let place = std::ptr::from_ref(here);
+    if let Some(&n) = known.get(&place) {
+        return Some(n);
+    }
+    known.insert(place, 1);
+    let mut n = 1_u64;
+    match here {
+        Value::Object(map) => {
+            for (key, value) in map {
+                let target = match (key.as_str(), value) {
+                    ("$ref" | "$dynamicRef" | "$recursiveRef", Value::String(to)) => {
+                        root.pointer(to.strip_prefix('#')?)?
+                    }
+                    _ => value,
+                };
+                n = n.saturating_add(unfolded(root, target, way + 1, known)?);
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                n = n.saturating_add(unfolded(root, item, way + 1, known)?);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+    known.insert(place, n);
+    Some(n)
 }
 
 /// Compiled schemas of the tools called last.
@@ -274,6 +319,22 @@ mod tests {
             json!({"title": "x", "labels": [{"colour": "red"}]}),
             r#"/labels/0: there is no parameter colour ["color"]"#,
         );
+    }
+
+    /// Chains of definitions that are small to read and endless to follow must neither overflow the stack nor take for ever.
+    #[test]
+    fn references_that_multiply_are_not_followed() {
+        let link = |i: usize| format!("#/$defs/a{}", i + 1);
+        let long: Map<String, Value> = (0..2000).map(|i| (format!("a{i}"), json!({ "$ref": link(i) }))).collect();
+        let wide: Map<String, Value> = (0..40)
+            .map(|i| (format!("a{i}"), json!({ "allOf": [{ "$ref": link(i) }, { "$ref": link(i) }] })))
+            .collect();
+        for (mut definitions, end) in [(long, "a2000"), (wide, "a40")] {
+            definitions.insert(end.to_owned(), json!({ "type": "object" }));
+            let schema = json!({ "type": "object", "$ref": "#/$defs/a0", "$defs": definitions });
+            let checked = Compiled::new(schema).check(&Map::new());
+            assert_eq!(checked, Checked::Unchecked("the references of its schema lead too far".to_owned()));
+        }
     }
 
     #[test]

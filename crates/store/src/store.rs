@@ -4,6 +4,7 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::engine::{Trouble, guard};
 use crate::journal::{Journal, Position};
@@ -44,7 +45,20 @@ impl Store {
     ///
     /// Damaged engine files are renamed (`sled.damaged-1`, …), a fresh engine is opened in their place and the kept trees
     /// are refilled from the journal; [`Opened::damage`] tells. Batches that the journal has and the engine lost are redone.
+    ///
+    /// A folder that is held is tried again for half a second: a child process that this one just started shares its locks from
+    /// fork to exec, so a store closed a moment ago may look held.
     pub fn open(dir: &Path) -> Result<Opened, Error> {
+        for _ in 0..25 {
+            match Self::open_now(dir) {
+                Err(Error::Busy { .. }) => std::thread::sleep(Duration::from_millis(20)),
+                outcome => return outcome,
+            }
+        }
+        Self::open_now(dir)
+    }
+
+    fn open_now(dir: &Path) -> Result<Opened, Error> {
         let io = |doing, path: &Path| {
             let path = path.to_owned();
             move |source| Error::Io { doing, path, source }
@@ -163,6 +177,13 @@ impl Inner {
 
     /// Rewrites the journal from the trees. Failing is not the writer's concern: the old journal stays good.
     fn compact(&self, journal: &mut Journal) {
+        // The new journal knows no removals, so they must be on disk before the old one goes: else a kill within the engine's
+        // half second would bring removed rows back.
+        if let Err(trouble) = guard(|| self.db.flush()) {
+            let error = self.error("flush", trouble);
+            tracing::warn!(%error, "journal not compacted");
+            return;
+        }
         let state =
             TreeName::ALL.into_iter().filter(|name| name.durability() == Durability::Kept).flat_map(|name| match self
                 .open_tree(name)

@@ -513,9 +513,11 @@ impl Connection {
         let never = CancellationToken::new();
         let cancel = cancel.unwrap_or(&never);
         let _permit = tokio::select! {
+            // A caller who has left gets nothing sent, permit or not.
+            biased;
+            () = cancel.cancelled() => return Err(Error::Cancelled { upstream: upstream() }),
             permit = self.in_flight.acquire() => permit.map_err(|_| self.closed_error(Sent::No, None))?,
             () = tokio::time::sleep(idle) => return Err(timeout(idle)),
-            () = cancel.cancelled() => return Err(Error::Cancelled { upstream: upstream() }),
         };
         let mut request = CustomRequest::new(method, Some(params));
         request.extensions.insert(Attached(ticket.clone()));
@@ -731,7 +733,10 @@ impl Connection {
     pub(crate) async fn call(&self, request: &CallRequest, context: &CallContext) -> Result<CallReply, Error> {
         // `Mcp-Param-*` headers come from the tools that this connection has listed.
         if self.facts.era == Era::Modern && self.tap_learns() && *self.listed.lock().await == Listed::No {
-            let _ = self.list().await;
+            tokio::select! {
+                _ = self.list() => {}
+                () = context.cancel.cancelled() => return Err(Error::Cancelled { upstream: self.spec.id.clone() }),
+            }
         }
         match self.call_once(request, context).await {
             // Refused before it ran, because the tool's header annotations changed under us.

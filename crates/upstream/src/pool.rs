@@ -541,7 +541,8 @@ async fn watch(
     }
     history.early_ends += 1;
     if history.early_ends >= EARLY_ENDS {
-        history.failures += 1;
+        // Each connect that works sets `failures` back, so the early ends are what the wait grows with.
+        history.failures = history.early_ends - EARLY_ENDS + 1;
         history.last = format!("it ended by itself {} times in a row; {reason}", history.early_ends);
         let wait = pool.wait_after(history.failures);
         history.not_before = Some(Instant::now() + wait);

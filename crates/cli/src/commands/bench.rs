@@ -283,7 +283,8 @@ fn table(figures: &Figures) -> anyhow::Result<()> {
         spread(&figures.search_ms),
         figures.search_to_embedding
     ))?;
-    screen::line(&format!("  search over HTTP       {}", spread(&figures.search_http_ms)))
+    screen::line(&format!("  search over HTTP       {}", spread(&figures.search_http_ms)))?;
+    Ok(())
 }
 
 #[cfg(test)]

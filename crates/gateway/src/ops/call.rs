@@ -17,7 +17,7 @@ use super::resolve::{resolve, subject};
 use super::search::input_schema;
 use crate::error::OpError;
 use crate::services::Services;
-use crate::validate::{Checked, Compiled};
+use crate::validate::{ArgumentFault, Checked, Compiled};
 use crate::wire::{CallRequest, CallResponse};
 
 /// How a call is made, beside what is called.
@@ -90,13 +90,24 @@ async fn checked_arguments(
     notes: &mut Vec<String>,
 ) -> Result<Map<String, Value>, OpError> {
     let compiled = compiled(services, card).await?;
-    let mut checked = compiled.check(&arguments);
-    if let Checked::Faults(_) = checked {
-        let dropped = drop_optional_nulls(&compiled, &mut arguments);
-        if !dropped.is_empty() {
-            notes.push(format!("left out because null does not fit: {}", dropped.join(", ")));
+    // A stranger's schema against a model's arguments: bounded, but not always quick.
+    let check = services.compute(move || {
+        let mut checked = compiled.check(&arguments);
+        let mut dropped = Vec::new();
+        // Each round takes at least one argument away, and a check names only the first few faults.
+        while let Checked::Faults(faults) = &checked {
+            let before = dropped.len();
+            dropped.extend(drop_unfit_nulls(&compiled, &mut arguments, faults));
+            if dropped.len() == before {
+                break;
+            }
             checked = compiled.check(&arguments);
         }
+        (checked, dropped, arguments)
+    });
+    let (checked, dropped, arguments) = check.await?;
+    if !dropped.is_empty() {
+        notes.push(format!("left out because null does not fit: {}", dropped.join(", ")));
     }
     match checked {
         Checked::Fits => Ok(arguments),
@@ -111,8 +122,8 @@ async fn checked_arguments(
 }
 
 /// Models write `null` for "nothing to say". Where the schema wants no null and does not require the property, leaving it out
-/// says the same.
-fn drop_optional_nulls(compiled: &Compiled, arguments: &mut Map<String, Value>) -> Vec<String> {
+/// says the same. A null that the schema admits means something and stays.
+fn drop_unfit_nulls(compiled: &Compiled, arguments: &mut Map<String, Value>, faults: &[ArgumentFault]) -> Vec<String> {
     let required: Vec<&str> = compiled
         .schema()
         .get("required")
@@ -122,6 +133,10 @@ fn drop_optional_nulls(compiled: &Compiled, arguments: &mut Map<String, Value>) 
     let nulls: Vec<String> = arguments
         .iter()
         .filter(|(name, value)| value.is_null() && !required.contains(&name.as_str()))
+        .filter(|(name, _)| {
+            let path = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+            faults.iter().any(|fault| fault.path == path)
+        })
         .map(|(name, _)| name.clone())
         .collect();
     for name in &nulls {

@@ -63,6 +63,10 @@ pub(crate) async fn find(
     limit: Option<usize>,
     filters: &Filters,
 ) -> Result<Found, OpError> {
+    if text.trim().is_empty() {
+        let message = "is required: what you want to do, in words".to_owned();
+        return Err(OpError::BadRequest { mistakes: vec![Mistake { field: "query".to_owned(), message }] });
+    }
     let parts = &services.parts;
     let snapshot = parts.index.snapshot();
     let (upstreams, max_side_effect) = read_filters(&snapshot, filters)?;

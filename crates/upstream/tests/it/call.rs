@@ -88,13 +88,13 @@ async fn errors_of_the_tool_and_of_the_server_are_told_apart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn trap_10_progress_reaches_its_own_caller_and_keeps_the_call_alive() {
     for behave in [Behave::ModernOnly, Behave::LegacyOnly] {
-        // Five steps of 100 ms against a deadline of 300 ms: each step starts it anew.
-        let world = World::of(Scripted::new(&[Behave::SlowCall, behave]).delay_ms(100), |_| {}, PoolOptions::default());
+        // Five steps of 500 ms against a deadline of 2 s: each step starts it anew.
+        let world = World::of(Scripted::new(&[Behave::SlowCall, behave]).delay_ms(500), |_| {}, PoolOptions::default());
         let call = |n: usize| {
             let world = &world;
             async move {
                 let (sender, mut receiver) = mpsc::channel(16);
-                let deadline = Some(Duration::from_millis(300));
+                let deadline = Some(Duration::from_secs(2));
                 let context = CallContext { progress: Some(sender), deadline, ..CallContext::default() };
                 world.call_in("echo", json!({"text": n.to_string()}), context).await.unwrap();
                 let mut steps = Vec::new();
