@@ -263,7 +263,7 @@ fn table(figures: &Figures) -> anyhow::Result<()> {
     screen::line(&format!(
         "{}, {}",
         screen::count(figures.n_tools, "tool"),
-        screen::count(figures.n_queries, "query")
+        screen::count(figures.n_queries, "question")
     ))?;
     screen::line(&format!(
         "  index from nothing     words {}, all {}",
