@@ -60,10 +60,12 @@ pub(crate) async fn search(args: &args::Search, backend: &Backend) -> Ended {
 }
 
 fn exit_of(answer: &SearchResponse) -> Exit {
+    // Policy is to blame only where it left nothing to look at: with near misses to name, simply nothing fits.
+    let nothing_left = answer.no_match.as_ref().is_none_or(|no_match| no_match.nearest.is_empty());
     match (answer.tools.is_empty(), answer.withheld.count) {
         (false, _) => Exit::Done,
-        (true, 0) => Exit::NoMatch,
-        (true, _) => Exit::NotPermitted,
+        (true, 1..) if nothing_left => Exit::NotPermitted,
+        (true, _) => Exit::NoMatch,
     }
 }
 

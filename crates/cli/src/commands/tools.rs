@@ -120,6 +120,10 @@ pub(crate) async fn call(call: &Call<'_>, backend: &Backend) -> Ended {
     } else {
         print_result(&answer)?;
     }
+    if answer.result.get("resultType").and_then(Value::as_str) == Some("input_required") {
+        screen::say("the tool asks for more input before it does anything; this command cannot give it");
+        return Ok(Exit::Failed);
+    }
     Ok(if answer.is_error { Exit::Upstream } else { Exit::Done })
 }
 
