@@ -7,6 +7,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use toolscout_core::{ContentHash, words::split_identifier};
 use toolscout_embed::{Embed, Embedding, Error, ModelInfo, RuntimeInfo, TokenVectors, Want, normalize};
 
+/// What a test double says of itself: its id stands for all that decides a vector.
+pub(crate) fn double(id: String, dimension: usize) -> ModelInfo {
+    ModelInfo {
+        sha256: ContentHash::of(id.as_bytes()).to_string(),
+        id,
+        dimension,
+        max_tokens: 512,
+        licence: "Apache-2.0".to_owned(),
+        runtime: RuntimeInfo { name: "test double".to_owned(), version: "1".to_owned(), source: "testkit".to_owned() },
+    }
+}
+
 /// Words hashed to directions, a text is the sum of its words: texts that share words are near, others nearly
 /// perpendicular. Deterministic on every machine, microseconds a text, and it counts like the real one.
 pub struct HashEmbedder {
@@ -23,19 +35,7 @@ impl HashEmbedder {
 
     /// As many dimensions as a test needs.
     pub fn with_dimension(dimension: usize) -> Self {
-        let id = format!("hash-{dimension}");
-        let model = ModelInfo {
-            sha256: ContentHash::of(id.as_bytes()).to_string(),
-            id,
-            dimension,
-            max_tokens: 512,
-            licence: "Apache-2.0".to_owned(),
-            runtime: RuntimeInfo {
-                name: "test double".to_owned(),
-                version: "1".to_owned(),
-                source: "testkit".to_owned(),
-            },
-        };
+        let model = double(format!("hash-{dimension}"), dimension);
         Self { model, n_inferences: AtomicU64::new(0), fails_on: HashSet::new() }
     }
 

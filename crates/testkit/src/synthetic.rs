@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use toolscout_core::card::SideEffectSource;
 use toolscout_core::words::split_identifier;
 use toolscout_core::{ContentHash, Param, SideEffect, ToolCard};
-use toolscout_embed::{Embed, Embedding, Error, ModelInfo, RuntimeInfo, Want, normalize};
+use toolscout_embed::{Embed, Embedding, Error, ModelInfo, Want, normalize};
+
+use crate::embed::double;
 
 const VERBS: [&str; 24] = [
     "create", "list", "get", "delete", "update", "search", "send", "export", "import", "archive", "assign", "close",
@@ -95,19 +97,7 @@ pub struct ClusterEmbedder {
 impl ClusterEmbedder {
     /// Of this many dimensions.
     pub fn new(dimension: usize) -> Self {
-        let id = format!("cluster-{dimension}");
-        let model = ModelInfo {
-            sha256: ContentHash::of(id.as_bytes()).to_string(),
-            id,
-            dimension,
-            max_tokens: 512,
-            licence: "Apache-2.0".to_owned(),
-            runtime: RuntimeInfo {
-                name: "test double".to_owned(),
-                version: "1".to_owned(),
-                source: "testkit".to_owned(),
-            },
-        };
+        let model = double(format!("cluster-{dimension}"), dimension);
         Self { model, n_inferences: AtomicU64::new(0) }
     }
 

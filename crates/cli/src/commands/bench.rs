@@ -15,6 +15,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use toolscout_core::Caller;
+use toolscout_evals::stats::percentile;
 use toolscout_gateway::wire::SearchRequest;
 use toolscout_gateway::{HttpOptions, Served, Services, ops, serve_http};
 use toolscout_store::Store;
@@ -242,11 +243,8 @@ fn millis(since: Instant) -> f64 {
 /// Nearest-rank percentiles.
 fn spread(mut times: Vec<f64>) -> Spread {
     times.sort_by(f64::total_cmp);
-    let at = |share: f64| {
-        let rank = (share * times.len() as f64).ceil() as usize;
-        times.get(rank.max(1) - 1).copied().unwrap_or_default()
-    };
-    Spread { p50: at(0.50), p95: at(0.95), p99: at(0.99) }
+    let at = |percent| percentile(&times, percent).unwrap_or_default();
+    Spread { p50: at(50.0), p95: at(95.0), p99: at(99.0) }
 }
 
 /// Resident memory of this process, where the system tells.
