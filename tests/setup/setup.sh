@@ -3,7 +3,8 @@
 #
 #   setup.sh servers   real MCP servers from npm and PyPI (the demo and the end-to-end tests)
 #   setup.sh tools     the official conformance suite, MCP Inspector, and a Node that runs them (tests only)
-#   setup.sh all       both
+#   setup.sh evals     the servers of evals/real (`toolscout eval run evals/real/suite.toml` asks for them; 1.6 GB)
+#   setup.sh all       servers and tools
 #
 # Every version is pinned and every download is checked: npm by the integrity field of package-lock.json,
 # pip by --require-hashes. No package's install script runs. Done parts are skipped: each leaves a stamp
@@ -77,15 +78,16 @@ node_on_path() {
     export PATH
 }
 
+# The folder $1 of .tools with what the lock file in $2 pins.
 npm_part() {
-    local part=$1 want
-    want=$(hash_of "$here/$part/package-lock.json")
+    local part=$1 lock=$2 want
+    want=$(hash_of "$lock/package-lock.json")
     done_already "$part" "$want" && return 0
     node_on_path || { leave_out "$part" "neither npm with Node 20 or newer nor a Python to install them with"; return 1; }
     say "installing $part (npm)"
     rm -rf "${tools:?}/$part"
     mkdir -p "$tools/$part"
-    cp "$here/$part/package.json" "$here/$part/package-lock.json" "$tools/$part/"
+    cp "$lock/package.json" "$lock/package-lock.json" "$tools/$part/"
     (cd "$tools/$part" && three_times "$part" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error) ||
         { leave_out "$part" "npm failed, see .tools/$part.log"; return 1; }
     printf '%s' "$want" >"$tools/$part/.stamp"
@@ -99,16 +101,24 @@ link_node() {
 }
 
 want=${1:-all}
-case $want in servers | tools | all) ;; *) say "unknown part: $want"; exit 2 ;; esac
+case $want in servers | tools | evals | all) ;; *) say "unknown part: $want"; exit 2 ;; esac
 
-if [ "$want" != tools ]; then
+if [ "$want" = servers ] || [ "$want" = all ]; then
     python_part python "$here/python/requirements.txt" || true
-    if npm_part servers; then
+    if npm_part servers "$here/servers"; then
         node_on_path && link_node node "$(command -v node)"
     fi
 fi
-if [ "$want" != servers ]; then
-    if npm_part tools; then
+if [ "$want" = evals ]; then
+    # Two environments, because some of these servers need version 1 of the package `mcp` and others version 2.
+    python_part evals-mcp-1 "$root/evals/real/python/mcp-1.txt" || true
+    python_part evals-mcp-2 "$root/evals/real/python/mcp-2.txt" || true
+    if npm_part evals-npm "$root/evals/real/npm"; then
+        node_on_path && link_node node "$(command -v node)"
+    fi
+fi
+if [ "$want" = tools ] || [ "$want" = all ]; then
+    if npm_part tools "$here/tools"; then
         own=$(echo "$tools"/tools/node_modules/node-*/bin/node)
         if [ -x "$own" ]; then link_node node22 "$own"; else node_on_path && link_node node22 "$(command -v node)"; fi
     fi
