@@ -370,10 +370,13 @@ pub(crate) struct EvalRun {
     /// The tools, as tools.jsonl
     #[arg(long, value_name = "FILE")]
     pub(crate) catalog: PathBuf,
+    /// Another catalog whose tools are put in the way, as tools.jsonl. May be repeated
+    #[arg(long, value_name = "FILE")]
+    pub(crate) distractors: Vec<PathBuf>,
     /// The labelled queries, as queries.jsonl
     #[arg(long, value_name = "FILE")]
     pub(crate) queries: PathBuf,
-    /// Ranking variants, separated by commas
+    /// Ranking variants, separated by commas; also the groups ablations, peers and all
     #[arg(long, value_delimiter = ',', value_name = "ARM,…")]
     pub(crate) arms: Vec<String>,
     /// The set's name in the report [default: from the file's name]

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use toolscout_catalog::{Catalog, Overlays};
-use toolscout_core::{Caller, Timestamp, ToolId};
+use toolscout_core::{Caller, Timestamp, ToolCard, ToolId};
 use toolscout_embed::{Embed, EmbedOptions, Embedder, ModelSource, QueryEmbedder, QueryOptions};
-use toolscout_index::{DenseMode, IndexHost, IndexOptions, IndexState};
+use toolscout_index::{Allow, DenseMode, DocIdx, IndexHost, IndexOptions, IndexState};
 use toolscout_policy::Policy;
 use toolscout_quality::QualityView;
 use toolscout_selector::{Query, Selection, SelectorOptions, select_with};
@@ -16,11 +16,13 @@ use toolscout_store::Store;
 
 use crate::arm::Arm;
 use crate::error::Error;
-use crate::files::{QueryLine, ToolFile};
-use crate::metric::tokens_by_chars;
-use crate::report::{LatencyReport, QueryReport, TopReport, rounded};
+use crate::files::{QueryLine, ToolFile, ToolLine};
+use crate::leak::{self, names_any};
+use crate::peers::{Peer, PeerQuery, PeerTool};
+use crate::report::{LatencyReport, PolicyReport, QueryReport, TopReport, rounded};
 use crate::run::{Model, Progress, RunOptions};
 use crate::stats::percentile;
+use crate::tokens;
 
 /// How many tools an answer is priced with: as many as `search_tools` gives unless told otherwise.
 pub(crate) const ANSWER_TOOLS: usize = 5;
@@ -38,6 +40,10 @@ pub(crate) struct Bench {
     model: Option<String>,
     /// From the selector's ids back to the file's.
     labels: HashMap<ToolId, String>,
+    /// What the definition of each tool costs, by position in the index.
+    definition_tokens: Vec<usize>,
+    /// The tools as peers see them, by position in the index; empty if no peer is asked.
+    peer_tools: Vec<PeerTool>,
     notes: Vec<String>,
 }
 
@@ -46,6 +52,9 @@ pub(crate) struct Embedded {
     vector: Option<Arc<[f32]>>,
     millis: f64,
 }
+
+/// Answers a query with its vector, and says how many milliseconds it took without the embedding.
+type Answering<'a> = dyn Fn(&QueryLine, Option<Arc<[f32]>>) -> (QueryReport, f64) + 'a;
 
 /// What an arm answered, and how long each answer took without the embedding, in milliseconds.
 pub(crate) struct Asked {
@@ -58,7 +67,7 @@ impl Bench {
     pub(crate) fn set_up(tools: &ToolFile, options: &RunOptions, progress: &dyn Fn(Progress)) -> Result<Self, Error> {
         let embed = load(&options.model)?;
         let mut notes = Vec::new();
-        progress(Progress::Indexing { n_tools: tools.line_of.len() });
+        progress(Progress::Indexing { n_tools: tools.lines.len() });
 
         // The catalog is made anew each time, or an earlier one would shine through. Only vectors are kept.
         let store = Store::temporary().map_err(Error::build("open a temporary store"))?;
@@ -66,8 +75,9 @@ impl Bench {
         let imported =
             catalog.import_jsonl(tools.text.as_slice(), Timestamp(0)).map_err(Error::build("fill the catalog"))?;
         for problem in &imported.problems {
-            let line = tools.line_of.get(problem.line - 1).copied().unwrap_or(problem.line);
-            notes.push(format!("line {line}: {}, left out", problem.reason));
+            let line = tools.lines.get(problem.line - 1);
+            let origin = line.map_or_else(|| format!("line {}", problem.line), |line| line.origin.clone());
+            notes.push(format!("{origin}: {}, left out", problem.reason));
         }
         let vectors = match &options.cache {
             None => store,
@@ -93,8 +103,19 @@ impl Bench {
         // One place in the memory of recent queries: a repeated query must not look as if embedding cost nothing.
         let query_options = QueryOptions { remembered: 1, ..QueryOptions::default() };
         let embedder = embed.map(|embed| QueryEmbedder::new(embed, query_options));
-        let labels = imported.ids.into_iter().map(|(label, id)| (id, label)).collect();
-        Ok(Self { index, embedder, model, labels, notes })
+        let labels: HashMap<ToolId, String> = imported.ids.into_iter().map(|(label, id)| (id, label)).collect();
+        let lines: HashMap<&str, &ToolLine> = tools.lines.iter().map(|line| (line.id.as_str(), line)).collect();
+        let snapshot = index.snapshot();
+        let line_of = |card: &Arc<ToolCard>| labels.get(&card.id).and_then(|label| lines.get(label.as_str()).copied());
+        let cards = &snapshot.view().tools;
+        let definition_tokens = cards.iter().map(|card| line_of(card).map_or(0, |line| line.tokens)).collect();
+        let asks_peers = options.arms.iter().any(|arm| matches!(arm, Arm::Peer(_)));
+        let peer_tool = |card: &Arc<ToolCard>| {
+            let value = line_of(card).and_then(|line| serde_json::from_slice(&tools.text[line.range.clone()]).ok());
+            value.as_ref().map_or_else(PeerTool::default, PeerTool::of)
+        };
+        let peer_tools = if asks_peers { cards.iter().map(peer_tool).collect() } else { Vec::new() };
+        Ok(Self { index, embedder, model, labels, definition_tokens, peer_tools, notes })
     }
 
     /// The ids that labels may name.
@@ -138,26 +159,98 @@ impl Bench {
         if arm.needs_vectors() && self.embedder.is_none() {
             return Err(Error::NeedsModel { arm: arm.name() });
         }
-        let options = arm.options();
         let total = queries.len();
+        progress(Progress::Asking { arm, done: 0, total });
+        let answer: Box<Answering<'_>> = match (arm, arm.options()) {
+            (Arm::Peer(peer), _) => self.answer_of_peer(peer, k),
+            (_, Some(options)) => self.answer_of_ours(arm, options, k),
+            (_, None) => unreachable!("only peers have no options: {arm}"),
+        };
         let mut asked = Asked { queries: Vec::with_capacity(total), millis: Vec::with_capacity(total) };
         for (done, (query, embedded)) in queries.iter().zip(embedded).enumerate() {
             if done % REPORT_EVERY == 0 {
                 progress(Progress::Asking { arm, done, total });
             }
             let vector = embedded.vector.clone().filter(|_| arm.uses_vectors());
-            let (selection, millis) = timed(|| self.select(&query.query, vector, k, &options));
-            asked.queries.push(self.report(arm, &query.id, &selection, k));
+            let (report, millis) = answer(query, vector);
+            asked.queries.push(report);
             asked.millis.push(millis);
         }
         progress(Progress::Asking { arm, done: total, total });
         Ok(asked)
     }
 
-    fn select(&self, text: &str, vector: Option<Arc<[f32]>>, limit: usize, options: &SelectorOptions) -> Selection {
+    /// How one of our arms answers.
+    fn answer_of_ours(&self, arm: Arm, options: SelectorOptions, k: usize) -> Box<Answering<'_>> {
+        let policy = Policy::default();
+        Box::new(move |query, vector| {
+            let (selection, millis) = timed(|| self.select(&query.query, vector, k, &options, &policy));
+            (self.report(arm, &query.id, &selection, k), millis)
+        })
+    }
+
+    /// How a peer answers, over its own index, which is built first.
+    fn answer_of_peer(&self, peer: Peer, k: usize) -> Box<Answering<'_>> {
+        let ranker = peer.build(&self.peer_tools);
+        let snapshot = self.index.snapshot();
+        Box::new(move |query, vector| {
+            let nearest = |k: usize| match &vector {
+                Some(vector) => snapshot
+                    .dense(vector, &Allow::All, k)
+                    .into_iter()
+                    .map(|hit| (hit.doc as usize, f64::from(hit.cosine)))
+                    .collect(),
+                None => Vec::new(),
+            };
+            let (ranked, millis) = timed(|| ranker.rank(&PeerQuery { text: &query.query, nearest: &nearest }, k));
+            let tokens = ranked.iter().take(ANSWER_TOOLS).map(|(at, _)| self.definition_tokens[*at]).sum();
+            let label = |at: usize| self.labels.get(&snapshot.card(at as DocIdx).id).cloned();
+            let top: Vec<TopReport> = ranked
+                .iter()
+                .filter_map(|(at, score)| Some(TopReport { id: label(*at)?, score: rounded(*score) }))
+                .collect();
+            let (id, arm, no_match) = (query.id.clone(), peer.name().to_owned(), top.is_empty());
+            // A peer states no confidence: whoever reads its answer takes it at face value.
+            (QueryReport { id, arm, top, no_match, tokens, confidence: Some(1.0) }, millis)
+        })
+    }
+
+    /// Asks again under a policy that denies tools by lot. `None` for an arm that knows no policy.
+    pub(crate) fn ask_denied(
+        &self,
+        arm: Arm,
+        queries: &[QueryLine],
+        embedded: &[Embedded],
+        k: usize,
+        seed: u64,
+    ) -> Option<PolicyReport> {
+        let options = arm.options()?;
+        let snapshot = self.index.snapshot();
+        let lot = leak::draw(&snapshot.view().tools.iter().map(|card| &card.id).collect::<Vec<_>>(), seed);
+        let step = queries.len().div_ceil(leak::MAX_QUERIES).max(1);
+        let (mut n_queries, mut n_leaks) = (0, 0);
+        for (query, embedded) in queries.iter().zip(embedded).step_by(step) {
+            let vector = embedded.vector.clone().filter(|_| arm.uses_vectors());
+            let selection = self.select(&query.query, vector, k, &options, &lot.policy);
+            let variants: Vec<_> = selection.tools.iter().map(|tool| (&tool.card.id, &tool.variants)).collect();
+            let shown = json!([answer_json(&selection, k), variants, selection.evidence]);
+            n_queries += 1;
+            n_leaks += usize::from(names_any(&shown, &lot.denied));
+        }
+        Some(PolicyReport { n_denied: lot.denied.len(), n_queries, n_leaks })
+    }
+
+    fn select(
+        &self,
+        text: &str,
+        vector: Option<Arc<[f32]>>,
+        limit: usize,
+        options: &SelectorOptions,
+        policy: &Policy,
+    ) -> Selection {
         let query = Query { text: text.to_owned(), vector, limit, ..Query::default() };
-        let (quality, policy, caller) = (QualityView::default(), Policy::default(), Caller::local("eval"));
-        select_with(&self.index.snapshot(), &quality, &policy, &caller, &query, options)
+        let (quality, caller) = (QualityView::default(), Caller::local("eval"));
+        select_with(&self.index.snapshot(), &quality, policy, &caller, &query, options)
     }
 
     /// The answer as labels see it: the members of a family stand behind the one that is shown, each in a place of its own,
@@ -172,8 +265,9 @@ impl Bench {
         }
         top.truncate(k);
         let no_match = selection.no_match.is_some();
-        let tokens = tokens_by_chars(&answer_json(selection));
-        QueryReport { id: query.to_owned(), arm: arm.name().to_owned(), top, no_match, tokens }
+        let tokens = tokens::count(&answer_json(selection, ANSWER_TOOLS).to_string());
+        let confidence = Some(rounded(selection.confidence));
+        QueryReport { id: query.to_owned(), arm: arm.name().to_owned(), top, no_match, tokens, confidence }
     }
 }
 
@@ -237,7 +331,7 @@ fn embedded_of(index: &IndexHost) -> (usize, usize) {
 
 /// The answer as `search_tools` would put it, for counting. The gateway's own types are out of reach here (this crate must
 /// not depend on it); the fields are those of its summary form.
-fn answer_json(selection: &Selection) -> String {
+fn answer_json(selection: &Selection, n_tools: usize) -> Value {
     let tool = |selected: &toolscout_selector::Selected| {
         let card = &selected.card;
         json!({
@@ -254,13 +348,13 @@ fn answer_json(selection: &Selection) -> String {
         "selection_id": "sel_00000000000000000000",
         "index_state": selection.index_state,
         "confidence": rounded_to_2(selection.confidence),
-        "tools": selection.tools.iter().take(ANSWER_TOOLS).map(tool).collect::<Vec<_>>(),
+        "tools": selection.tools.iter().take(n_tools).map(tool).collect::<Vec<_>>(),
         "withheld": { "count": 0, "reasons": {} },
     });
     if let Some(no_match) = &selection.no_match {
         answer["no_match"] = json!({ "reason": no_match.reason.as_str(), "nearest": no_match.nearest });
     }
-    answer.to_string()
+    answer
 }
 
 fn rounded_to_2(value: f64) -> f64 {

@@ -43,6 +43,8 @@ pub enum Ended {
     Done,
     /// It did, and a decisive metric is clearly worse than the baseline's: exit code 1.
     Regressed,
+    /// It did, and tools that policy denies showed in answers: exit code 1.
+    Leaked,
 }
 
 /// Measures, writes the files asked for, and prints the table to `out`.
@@ -57,6 +59,9 @@ pub fn run_command(args: &RunArgs, out: &mut dyn Write, progress: &dyn Fn(Progre
         write(path, &crate::html::page(&report))?;
     }
     print(out, &crate::table::table(&report))?;
+    if report.arms.iter().filter_map(|arm| arm.policy).any(|policy| policy.n_leaks > 0) {
+        return Ok(Ended::Leaked);
+    }
     let Some(baseline) = baseline else { return Ok(Ended::Done) };
     let options =
         CompareOptions { seed: args.options.seed, resamples: args.options.resamples, ..CompareOptions::default() };

@@ -123,13 +123,16 @@ pub fn compare(before: &Report, after: &Report, options: &CompareOptions) -> Com
     let labels: Vec<Labels<String>> = paired.iter().map(|label| label.labels()).collect();
     let names: Vec<Option<String>> = paired.iter().map(|label| label.slice.clone()).collect();
     let sliced = Sliced::new(&labels, &names, options.seed, options.resamples);
-    let metrics = metrics_at(before.k.min(after.k));
+    let mut metrics = metrics_at(before.k.min(after.k));
+    // Counts by two methods have nothing to say about each other.
+    let counted_alike = before.about.answer_tokens == after.about.answer_tokens;
+    metrics.retain(|metric| counted_alike || *metric != Metric::AnswerTokens);
 
     let pairs = arm_pairs(before, after, options).into_iter().map(|(old_arm, new_arm)| {
         let (old_by_id, new_by_id) = (by_id(before, &old_arm), by_id(after, &new_arm));
         let pick = |answers: &BTreeMap<&str, &QueryReport>| -> Vec<Answer<String>> {
             // A report holds an answer for each of its queries; one cut by hand gets an empty answer, not a panic.
-            let empty = || Answer { top: Vec::new(), no_match: false, tokens: 0 };
+            let empty = || Answer { top: Vec::new(), no_match: false, tokens: 0, confidence: None };
             paired.iter().map(|label| answers.get(label.id.as_str()).map_or_else(empty, |a| a.answer())).collect()
         };
         let (old, new) = (pick(&old_by_id), pick(&new_by_id));
@@ -293,6 +296,7 @@ mod tests {
                 top: top.into_iter().map(|id| TopReport { id, score: 0.5 }).collect(),
                 no_match: rest.starts_with('!'),
                 tokens: 10,
+                confidence: None,
             };
             (label, answer)
         };
@@ -307,11 +311,13 @@ mod tests {
             seed: 0,
             resamples: 0,
             answer_tokens: String::new(),
+            distractors: Vec::new(),
             listing_tokens: 0,
             unknown_relevant: Vec::new(),
             notes: Vec::new(),
         };
-        let arms = vec![ArmReport { arm: arm.into(), slices: Vec::new(), latency_ms: None }];
+        let arms =
+            vec![ArmReport { arm: arm.into(), slices: Vec::new(), latency_ms: None, confidence: None, policy: None }];
         Report { set: "set".into(), k: 10, about, arms, queries, labels }
     }
 

@@ -112,8 +112,9 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::UnknownArm { .. } => {
-                let names: Vec<&str> = crate::Arm::ALL.iter().map(|arm| arm.name()).collect();
-                Some(format!("arms are {}", names.join(", ")))
+                let names: Vec<&str> = crate::Arm::all().into_iter().map(crate::Arm::name).collect();
+                let groups: Vec<&str> = crate::arm::GROUPS.iter().map(|(group, _)| *group).collect();
+                Some(format!("arms are {}; groups {}", names.join(", "), groups.join(", ")))
             }
             Self::NeedsModel { .. } => {
                 Some("leave out the arms that rank by vectors, or run with the built-in model".into())

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -12,7 +12,9 @@ use toolscout_core::ContentHash;
 use toolscout_core::text::preview;
 
 use crate::error::Error;
-use crate::metric::{Labels, tokens_by_chars};
+use crate::metric::Labels;
+use crate::report::DistractorReport;
+use crate::tokens;
 
 /// Longest line we read, in bytes. The longest real definition we met is under 100 KB.
 pub const MAX_LINE_BYTES: u64 = 4 << 20;
@@ -21,19 +23,39 @@ pub const MAX_LINES: usize = 2_000_000;
 /// Longest query, in bytes: a long task with its context, not a document.
 pub const MAX_QUERY_BYTES: usize = 64 << 10;
 
-/// `tools.jsonl`, made ready for `toolscout_catalog`'s import.
+/// `tools.jsonl`, made ready for `toolscout_catalog`'s import, with the tools of other catalogs behind it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ToolFile {
     /// The lines as the import takes them: each with a server, and no server with two tools of one name.
     pub text: Vec<u8>,
-    /// For each line of `text`, the file's own line that it came from.
-    pub line_of: Vec<usize>,
+    /// For each line of `text`, where it came from.
+    pub lines: Vec<ToolLine>,
     /// Of the file's lines: says which edition a report was made from.
     pub sha256: ContentHash,
-    /// What the definitions would cost a model to read, all of them, by [`tokens_by_chars`].
-    pub listing_tokens: usize,
     /// What was left out or changed, and why, for the report.
     pub notes: Vec<String>,
+    /// The other catalogs.
+    pub distractors: Vec<DistractorReport>,
+}
+
+/// One tool of a [`ToolFile`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolLine {
+    /// What reports call it.
+    pub id: String,
+    /// The file and line it came from, in words: `line 7`, or `b.jsonl line 7` of another catalog.
+    pub origin: String,
+    /// Where in `text` it stands.
+    pub range: std::ops::Range<usize>,
+    /// What its definition costs a model to read: name, description and input schema, as `tools/list` gives them.
+    pub tokens: usize,
+}
+
+impl ToolFile {
+    /// What the definitions cost a model to read, all of them: what an agent pays that has no search.
+    pub fn listing_tokens(&self) -> usize {
+        self.lines.iter().map(|line| line.tokens).sum()
+    }
 }
 
 /// One query of `queries.jsonl`.
@@ -71,22 +93,78 @@ struct RawQuery {
 /// The server of tools whose file names none.
 const NO_SERVER: &str = "tools";
 
-/// Reads `tools.jsonl`.
+/// Reads `tools.jsonl`, and behind it the tools of other catalogs in the same form.
 ///
 /// Foreign sets hold tools without a server, and servers with two tools of one name, which MCP does not know but labels tell
 /// apart: the former get a server called `tools`, each further namesake goes to a server of its own. A second tool of the
 /// same id is left out. All of it is noted. Only lines that are no tool at all are refused.
-pub fn read_tools(path: &Path) -> Result<ToolFile, Error> {
-    let mut file = ToolFile {
-        text: Vec::new(),
-        line_of: Vec::new(),
-        sha256: ContentHash([0; 32]),
-        listing_tokens: 0,
-        notes: Vec::new(),
-    };
-    let (mut ids, mut names) = (BTreeSet::new(), BTreeMap::new());
-    let mut n_namesakes = 0;
-    file.sha256 = read_lines(path, |at, mut raw: Map<String, Value>| {
+///
+/// Other catalogs are in the way, nothing else: their ids get a prefix and their servers, where the name is taken, a suffix,
+/// so that no label can mean one; and a tool with the name and description of one of the set's own, which would be just as
+/// right an answer, is left out.
+pub fn read_tools(path: &Path, distractors: &[PathBuf]) -> Result<ToolFile, Error> {
+    let mut reading = Reading::default();
+    let sha256 = read_lines(path, |at, raw| reading.take(at, raw, None))?.1;
+    if reading.lines.is_empty() {
+        return Err(Error::Nothing { path: path.into(), reason: "no tool in it".into() });
+    }
+    let own: BTreeSet<String> = std::mem::take(&mut reading.keys);
+    let mut others = Vec::with_capacity(distractors.len());
+    for (path, number) in distractors.iter().zip(1..) {
+        let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let from = Other { number, file: &file, own: &own, taken: reading.servers.clone() };
+        let (n_before, n_copies_before) = (reading.lines.len(), reading.n_copies);
+        let sha256 = read_lines(path, |at, raw| reading.take(at, raw, Some(&from)))?.1;
+        let report = DistractorReport {
+            file: file.clone(),
+            sha256: sha256.to_string(),
+            n_tools: reading.lines.len() - n_before,
+            n_copies: reading.n_copies - n_copies_before,
+        };
+        if report.n_copies > 0 {
+            reading.notes.push(format!("{file}: {} copies of the set's own tools left out", report.n_copies));
+        }
+        others.push(report);
+    }
+    if reading.n_namesakes > 0 {
+        let n = reading.n_namesakes;
+        reading.notes.push(format!("{n} tools have the server and name of another, and got servers of their own"));
+    }
+    let counts = tokens::count_all(&reading.definitions);
+    let Reading { text, mut lines, notes, .. } = reading;
+    lines.iter_mut().zip(counts).for_each(|(line, tokens)| line.tokens = tokens);
+    Ok(ToolFile { text, lines, sha256, notes, distractors: others })
+}
+
+/// What is known while tools are read.
+#[derive(Default)]
+struct Reading {
+    text: Vec<u8>,
+    lines: Vec<ToolLine>,
+    definitions: Vec<String>,
+    notes: Vec<String>,
+    ids: BTreeSet<String>,
+    /// How many tools have this server and name.
+    names: BTreeMap<(String, String), usize>,
+    servers: BTreeSet<String>,
+    /// Name and description, for finding copies.
+    keys: BTreeSet<String>,
+    n_namesakes: usize,
+    n_copies: usize,
+}
+
+/// The other catalog that is being read.
+struct Other<'a> {
+    number: usize,
+    file: &'a str,
+    /// Names and descriptions of the set's own tools.
+    own: &'a BTreeSet<String>,
+    /// Servers of the catalogs before it.
+    taken: BTreeSet<String>,
+}
+
+impl Reading {
+    fn take(&mut self, at: usize, mut raw: Map<String, Value>, from: Option<&Other<'_>>) -> Result<(), String> {
         let text = |key: &str| match raw.get(key) {
             Some(Value::String(text)) => Ok(text.clone()),
             Some(Value::Null) | None if key == "server" => Ok(String::new()),
@@ -94,41 +172,60 @@ pub fn read_tools(path: &Path) -> Result<ToolFile, Error> {
             Some(_) => Err(format!("`{key}` is not a string")),
             None => Err(format!("`{key}` is missing")),
         };
-        let (id, server, name) = (text("id")?, text("server")?, text("name")?);
-        if !ids.insert(id.clone()) {
-            file.notes.push(format!("line {at}: a second tool `{}`, left out", preview(&id)));
+        let (mut id, mut server, name) = (text("id")?, text("server")?, text("name")?);
+        let key = same_tool_key(&name, raw.get("description").and_then(Value::as_str).unwrap_or_default());
+        let mut origin = format!("line {at}");
+        if server.is_empty() {
+            server = NO_SERVER.to_owned();
+        }
+        match from {
+            None => _ = self.keys.insert(key),
+            Some(other) if other.own.contains(&key) => {
+                self.n_copies += 1;
+                return Ok(());
+            }
+            Some(other) => {
+                id = format!("distractor{}/{id}", other.number);
+                origin = format!("{} line {at}", other.file);
+                if other.taken.contains(&server) {
+                    server = format!("{server} (distractor {})", other.number);
+                }
+            }
+        }
+        if !self.ids.insert(id.clone()) {
+            self.notes.push(format!("{origin}: a second tool `{}`, left out", preview(&id)));
             return Ok(());
         }
-        let server = if server.is_empty() { NO_SERVER.to_owned() } else { server };
-        let n_same: &mut usize = names.entry((server.clone(), name.clone())).or_default();
+        let n_same: &mut usize = self.names.entry((server.clone(), name.clone())).or_default();
         *n_same += 1;
-        let server = match *n_same {
-            1 => server,
-            n => format!("{server} {n}"),
-        };
-        n_namesakes += usize::from(*n_same > 1);
+        self.n_namesakes += usize::from(*n_same > 1);
+        self.servers.insert(server.clone());
+        if *n_same > 1 {
+            server = format!("{server} {n_same}");
+        }
         let definition = serde_json::json!({
             "name": name,
             "description": raw.get("description"),
             "inputSchema": raw.get("input_schema"),
         });
-        file.listing_tokens += tokens_by_chars(&definition.to_string());
-        raw.insert("id".into(), id.into());
+        self.definitions.push(definition.to_string());
+        raw.insert("id".into(), id.clone().into());
         raw.insert("server".into(), server.into());
-        serde_json::to_writer(&mut file.text, &raw).map_err(|e| e.to_string())?;
-        file.text.push(b'\n');
-        file.line_of.push(at);
+        let start = self.text.len();
+        serde_json::to_writer(&mut self.text, &raw).map_err(|e| e.to_string())?;
+        self.lines.push(ToolLine { id, origin, range: start..self.text.len(), tokens: 0 });
+        self.text.push(b'\n');
         Ok(())
-    })?
-    .1;
-    if file.line_of.is_empty() {
-        return Err(Error::Nothing { path: path.into(), reason: "no tool in it".into() });
     }
-    if n_namesakes > 0 {
-        file.notes
-            .push(format!("{n_namesakes} tools have the server and name of another, and got servers of their own"));
-    }
-    Ok(file)
+}
+
+/// The same for two tools that nobody could tell apart: case, spacing and punctuation do not count.
+fn same_tool_key(name: &str, description: &str) -> String {
+    let plain = |text: &str| {
+        let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+        words.map(str::to_lowercase).collect::<Vec<_>>()
+    };
+    format!("{}|{}", plain(name).concat(), plain(description).join(" "))
 }
 
 /// Reads `queries.jsonl`. `relevant` has to be there, if only as `[]`; repeated ids within it count once.
@@ -268,15 +365,21 @@ mod tests {
             "\n",
             r#"{"id":7,"server":"Shop","name":"pay"}"#,
         ));
-        let read = read_tools(file.path()).unwrap();
+        let read = read_tools(file.path(), &[]).unwrap();
         let expect = [
             r#"{"id":"x/1","server":"tools","name":"pay now","input_schema":null}"#,
             r#"{"id":"x/2","server":"Shop","name":"pay","title":"Pay","annotations":{"readOnlyHint":true}}"#,
             r#"{"id":"7","server":"Shop 2","name":"pay"}"#,
             "",
         ];
+        for (line, expect) in read.lines.iter().zip(expect) {
+            assert_eq!(std::str::from_utf8(&read.text[line.range.clone()]).unwrap(), expect);
+            assert!(line.tokens > 5 && line.tokens < 40, "{line:?}");
+        }
+        assert_eq!(read.listing_tokens(), read.lines.iter().map(|line| line.tokens).sum::<usize>());
         assert_eq!(String::from_utf8(read.text).unwrap(), expect.join("\n"));
-        assert_eq!(read.line_of, [1, 3, 5]);
+        let origins: Vec<&str> = read.lines.iter().map(|line| line.origin.as_str()).collect();
+        assert_eq!(origins, ["line 1", "line 3", "line 5"]);
         assert_eq!(
             read.notes,
             [
@@ -287,8 +390,38 @@ mod tests {
     }
 
     #[test]
+    fn other_catalogs_stand_behind_and_cannot_be_meant() {
+        let own = file(r#"{"id":"a","server":"git","name":"create_issue","description":"Create an issue."}"#);
+        let other = file(
+            [
+                r#"{"id":"a","server":"git","name":"createIssue","description":"create an Issue"}"#,
+                r#"{"id":"a","server":"git","name":"create_issue","description":"Something else."}"#,
+                r#"{"id":"b","server":"lab","name":"list","description":""}"#,
+            ]
+            .join("\n"),
+        );
+        let paths = [other.path().to_owned(), other.path().to_owned()];
+        let read = read_tools(own.path(), &paths).unwrap();
+        let lines: Vec<Value> =
+            read.lines.iter().map(|line| serde_json::from_slice(&read.text[line.range.clone()]).unwrap()).collect();
+        let ids: Vec<String> = lines.iter().map(|line| format!("{} of {}", line["id"], line["server"])).collect();
+        let expect = [
+            r#""a" of "git""#,
+            r#""distractor1/a" of "git (distractor 1)""#,
+            r#""distractor1/b" of "lab""#,
+            r#""distractor2/a" of "git (distractor 2)""#,
+            r#""distractor2/b" of "lab (distractor 2)""#,
+        ];
+        assert_eq!(ids, expect);
+        let counts: Vec<(usize, usize)> = read.distractors.iter().map(|one| (one.n_tools, one.n_copies)).collect();
+        assert_eq!(counts, [(2, 1), (2, 1)]);
+        assert!(read.notes[0].ends_with(": 1 copies of the set's own tools left out"), "{:?}", read.notes);
+        assert_eq!(read.sha256, read_tools(own.path(), &[]).unwrap().sha256, "the set stays the set");
+    }
+
+    #[test]
     fn refused_tools() {
-        let refuse = |text: &str| read_tools(file(text).path()).unwrap_err().to_string();
+        let refuse = |text: &str| read_tools(file(text).path(), &[]).unwrap_err().to_string();
         assert!(refuse(r#"{"id":"1","server":"s"}"#).ends_with(":1: `name` is missing"));
         assert!(refuse(r#"{"id":[],"server":"s","name":"n"}"#).ends_with(":1: `id` is not a string"));
         assert!(refuse("[]").contains(":1: invalid type"));

@@ -4,7 +4,7 @@
 //! index; [`metric`] says how good an answer is, [`stats`] how sure a mean is, and a [`report::Report`] comes out, which
 //! [`compare`] sets beside an earlier one.
 //! Needs no server, no network and no earlier state. The same inputs and seed give the same report, byte for byte, apart
-//! from the latencies. Never ranks by itself: an arm is the selector with other options.
+//! from the latencies. An arm is the selector with other options, or one of [`peers`], the others' ways written anew.
 //!
 //! ```no_run
 //! use toolscout_evals::{Arm, RunOptions, run, table};
@@ -17,17 +17,21 @@
 
 pub mod arm;
 mod bench;
+mod calibration;
 pub mod command;
 pub mod compare;
 mod error;
 pub mod files;
 mod html;
+mod leak;
 pub mod metric;
+pub mod peers;
 pub mod report;
 pub mod run;
 mod score;
 pub mod stats;
 mod table;
+pub mod tokens;
 
 pub use arm::Arm;
 pub use command::{CompareArgs, Ended, RunArgs, compare_command, run_command};

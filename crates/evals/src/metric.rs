@@ -54,12 +54,10 @@ pub fn ndcg<T: PartialEq>(top: &[T], relevant: &[T], k: usize) -> f64 {
     gain / best
 }
 
-/// An estimate of how many tokens a language model reads for `text`: a quarter of its characters, rounded up.
-///
-/// A rule of thumb for English and JSON with byte-pair vocabularies of 100,000 and more entries, which are not ours to
-/// ship; good for ratios between arms, not for bills.
-pub fn tokens_by_chars(text: &str) -> usize {
-    text.chars().count().div_ceil(4)
+/// Whether an answer is given with at least this confidence and wrong: nothing fits, or the first tool is not relevant.
+pub fn is_falsely_confident<T: PartialEq>(top: &[T], relevant: &[T], confidence: f64, from: f64) -> bool {
+    let is_wrong = top.first().is_some_and(|tool| !relevant.contains(tool));
+    is_wrong && confidence >= from
 }
 
 fn first<T>(top: &[T], k: usize) -> &[T] {
@@ -87,15 +85,20 @@ impl<T: Clone> Labels<T> {
 }
 
 /// What an arm said to one query.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Answer<T> {
     /// The tools, best first.
     pub top: Vec<T>,
     /// Whether the arm said that nothing fits.
     pub no_match: bool,
-    /// What the answer costs a model to read, by [`tokens_by_chars`].
+    /// What the answer costs a model to read, in tokens.
     pub tokens: usize,
+    /// How sure the arm was; absent in reports that did not keep it.
+    pub confidence: Option<f64>,
 }
+
+/// The confidence from which a wrong answer counts as [`Metric::FalseConfidence`]: "more likely right than not".
+pub const CONFIDENT_FROM: f64 = 0.5;
 
 /// Whether more of a metric is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,6 +130,9 @@ pub enum Metric {
     NoMatchRecall,
     /// Of the answerable queries, the share refused.
     FalseRefusal,
+    /// Of the queries not answered rightly (nothing fits, or the first tool is wrong or missing), the share answered all the
+    /// same with a confidence of [`CONFIDENT_FROM`] or more. An arm that states none is taken at its word.
+    FalseConfidence,
     /// Mean size of the answer over all queries.
     AnswerTokens,
 }
@@ -151,6 +157,7 @@ impl Metric {
         Self::NoMatchPrecision,
         Self::NoMatchRecall,
         Self::FalseRefusal,
+        Self::FalseConfidence,
         Self::AnswerTokens,
     ];
 
@@ -166,6 +173,7 @@ impl Metric {
             Self::NoMatchPrecision => "no_match_precision".into(),
             Self::NoMatchRecall => "no_match_recall".into(),
             Self::FalseRefusal => "false_refusal".into(),
+            Self::FalseConfidence => "false_confidence".into(),
             Self::AnswerTokens => "answer_tokens".into(),
         }
     }
@@ -174,14 +182,19 @@ impl Metric {
     pub fn depth(self) -> usize {
         match self {
             Self::Recall(k) | Self::Hit(k) | Self::Complete(k) | Self::GroupRecall(k) | Self::Ndcg(k) => k,
-            Self::Mrr | Self::NoMatchPrecision | Self::NoMatchRecall | Self::FalseRefusal | Self::AnswerTokens => 1,
+            Self::Mrr
+            | Self::NoMatchPrecision
+            | Self::NoMatchRecall
+            | Self::FalseRefusal
+            | Self::FalseConfidence
+            | Self::AnswerTokens => 1,
         }
     }
 
     /// Which way is up.
     pub fn better(self) -> Better {
         match self {
-            Self::FalseRefusal | Self::AnswerTokens => Better::Lower,
+            Self::FalseRefusal | Self::FalseConfidence | Self::AnswerTokens => Better::Lower,
             Self::Recall(_)
             | Self::Hit(_)
             | Self::Complete(_)
@@ -210,6 +223,12 @@ impl Metric {
             Self::NoMatchPrecision => Sample::ratio(!answerable, answer.no_match),
             Self::NoMatchRecall => Sample::ratio(answer.no_match, !answerable),
             Self::FalseRefusal => Sample::ratio(answer.no_match, answerable),
+            Self::FalseConfidence => {
+                let is_right = top.first().is_some_and(|tool| relevant.contains(tool)) && !answer.no_match;
+                let confidence = answer.confidence?;
+                let is_confident = !answer.no_match && is_falsely_confident(top, relevant, confidence, CONFIDENT_FROM);
+                Sample::ratio(is_confident, !is_right)
+            }
             Self::AnswerTokens => Some(Sample::of(answer.tokens as f64)),
         }
     }
@@ -235,7 +254,7 @@ mod tests {
         let (relevant, grouped) = relevant.split_once('/').unwrap_or((relevant, ""));
         let labels = Labels { relevant: tools(relevant), groups: groups(grouped) };
         let no_match = top.starts_with('!');
-        let answer = Answer { top: tools(top.trim_start_matches('!')), no_match, tokens: 40 };
+        let answer = Answer { top: tools(top.trim_start_matches('!')), no_match, tokens: 40, confidence: None };
         let sample = metric.sample(&labels, &answer);
         match (sample, expect) {
             (None, None) => {}
@@ -327,12 +346,28 @@ mod tests {
         check(Metric::AnswerTokens, "ab", "", Some(40.0));
     }
 
+    /// The same for an answer of this confidence.
+    #[track_caller]
+    fn check_confidence(confidence: f64, top: &str, relevant: &str, expect: Option<f64>) {
+        let labels = Labels { relevant: tools(relevant), groups: Vec::new() };
+        let no_match = top.starts_with('!');
+        let answer =
+            Answer { top: tools(top.trim_start_matches('!')), no_match, tokens: 40, confidence: Some(confidence) };
+        let sample = Metric::FalseConfidence.sample(&labels, &answer);
+        assert_eq!(sample.map(|sample| sample.num / sample.den), expect, "{confidence} {top:?} {relevant:?}");
+    }
+
     #[test]
-    fn four_characters_make_a_token() {
-        assert_eq!(tokens_by_chars(""), 0);
-        assert_eq!(tokens_by_chars("abcd"), 1);
-        assert_eq!(tokens_by_chars("abcde"), 2);
-        assert_eq!(tokens_by_chars("größe"), 2);
+    fn false_confidence_is_about_wrong_answers() {
+        check_confidence(0.9, "ab", "a", None);
+        check_confidence(0.9, "xa", "a", Some(1.0));
+        check_confidence(0.4, "xa", "a", Some(0.0));
+        check_confidence(0.5, "x", "", Some(1.0));
+        check_confidence(0.1, "!", "", Some(0.0));
+        check_confidence(0.1, "!", "a", Some(0.0));
+        // No answer at all is no confident one, whatever was said.
+        check_confidence(1.0, "", "a", Some(0.0));
+        check(Metric::FalseConfidence, "xa", "a", None);
     }
 
     #[test]

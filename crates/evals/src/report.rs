@@ -34,8 +34,11 @@ pub struct Report {
 pub struct About {
     /// The version of toolscout that ranked.
     pub toolscout: String,
-    /// Tools in the catalog.
+    /// Tools in the catalog, those of other catalogs included.
     pub n_tools: usize,
+    /// The other catalogs whose tools stand behind the set's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub distractors: Vec<DistractorReport>,
     /// Queries asked.
     pub n_queries: usize,
     /// Hash of the hashes of the catalog file's lines.
@@ -61,6 +64,19 @@ pub struct About {
     pub notes: Vec<String>,
 }
 
+/// Another catalog whose tools are in the way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DistractorReport {
+    /// The file's name, without its folders.
+    pub file: String,
+    /// Hash of the hashes of its lines.
+    pub sha256: String,
+    /// Tools taken from it.
+    pub n_tools: usize,
+    /// Tools left out because the set has one of the same name and description.
+    pub n_copies: usize,
+}
+
 /// A query whose labels name tools that are not there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UnknownRelevant {
@@ -80,6 +96,48 @@ pub struct ArmReport {
     /// How long the arm took per query; absent when latency was left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency_ms: Option<LatencyReport>,
+    /// Whether its confidence can be believed; absent for an arm that states none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<ConfidenceReport>,
+    /// Whether denied tools stay hidden; absent for an arm that knows no policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyReport>,
+}
+
+/// How often the first tool is right, by the confidence stated. Over answered queries.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConfidenceReport {
+    /// Ten bins of equal width, from 0 to 1; empty ones are left out.
+    pub bins: Vec<ConfidenceBin>,
+    /// Expected calibration error: the mean distance between the two, bins weighed by their queries
+    /// (Naeini, Cooper, Hauskrecht, AAAI 2015).
+    pub ece: f64,
+}
+
+/// Queries answered with about the same confidence.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ConfidenceBin {
+    /// Lower end.
+    pub from: f64,
+    /// Upper end.
+    pub to: f64,
+    /// Queries in it.
+    pub n: usize,
+    /// The confidence stated, on average.
+    pub confidence: f64,
+    /// The share whose first tool is right.
+    pub right: f64,
+}
+
+/// What came of asking again under a policy that denies tools drawn by lot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyReport {
+    /// Tools denied.
+    pub n_denied: usize,
+    /// Queries asked again.
+    pub n_queries: usize,
+    /// Answers that hold a denied tool's id anywhere, the evidence included. Has to be 0.
+    pub n_leaks: usize,
 }
 
 /// How one arm did on one slice.
@@ -132,6 +190,9 @@ pub struct QueryReport {
     pub no_match: bool,
     /// What the answer costs a model to read.
     pub tokens: usize,
+    /// How sure the arm was; 1 for an arm that does not say, since whoever reads its answer cannot know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<f64>,
 }
 
 /// One tool of an answer.
@@ -192,7 +253,7 @@ impl QueryReport {
     /// The answer as the metrics take it.
     pub fn answer(&self) -> Answer<String> {
         let top = self.top.iter().map(|tool| tool.id.clone()).collect();
-        Answer { top, no_match: self.no_match, tokens: self.tokens }
+        Answer { top, no_match: self.no_match, tokens: self.tokens, confidence: self.confidence }
     }
 }
 

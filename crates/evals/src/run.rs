@@ -8,12 +8,14 @@ use toolscout_embed::Embed;
 
 use crate::arm::Arm;
 use crate::bench::{ANSWER_TOOLS, Asked, Bench};
+use crate::calibration::calibration;
 use crate::error::Error;
 use crate::files::{QueryLine, read_queries, read_tools};
 use crate::metric::Labels;
-use crate::report::{About, ArmReport, LabelReport, QueryReport, Report};
+use crate::report::{About, ArmReport, LabelReport, PolicyReport, QueryReport, Report};
 use crate::score::{Sliced, metrics_at, unknown};
 use crate::stats::DEFAULT_RESAMPLES;
+use crate::tokens;
 
 /// How many tools an arm is asked for, unless told otherwise: recall@10 needs ten.
 pub const DEFAULT_K: usize = 10;
@@ -25,6 +27,8 @@ pub const MAX_K: usize = 50;
 pub struct RunOptions {
     /// `tools.jsonl`.
     pub catalog: PathBuf,
+    /// Other catalogs, whose tools are put in the way.
+    pub distractors: Vec<PathBuf>,
     /// `queries.jsonl`.
     pub queries: PathBuf,
     /// The set's name in the report. `None`: the query file's name, or its folder's where the file is `queries.jsonl`.
@@ -75,6 +79,7 @@ impl RunOptions {
     pub fn new(catalog: impl Into<PathBuf>, queries: impl Into<PathBuf>) -> Self {
         Self {
             catalog: catalog.into(),
+            distractors: Vec::new(),
             queries: queries.into(),
             set: None,
             slices: Vec::new(),
@@ -150,7 +155,7 @@ pub enum Progress {
 /// Measures. Needs no server, no network and no earlier state; writes nothing but the vector cache, if one is asked for.
 pub fn run(options: &RunOptions, progress: &dyn Fn(Progress)) -> Result<Report, Error> {
     options.check()?;
-    let tools = read_tools(&options.catalog)?;
+    let tools = read_tools(&options.catalog, &options.distractors)?;
     let mut queries = read_queries(&options.queries)?;
     if !options.slices.is_empty() {
         keep_slices(&mut queries.lines, options)?;
@@ -160,7 +165,9 @@ pub fn run(options: &RunOptions, progress: &dyn Fn(Progress)) -> Result<Report, 
 
     let mut arms = Vec::with_capacity(options.arms.len());
     for &arm in &options.arms {
-        arms.push((arm, bench.ask(arm, &queries.lines, &embedded, options.k, progress)?));
+        let asked = bench.ask(arm, &queries.lines, &embedded, options.k, progress)?;
+        let policy = bench.ask_denied(arm, &queries.lines, &embedded, options.k, options.seed);
+        arms.push((arm, asked, policy));
     }
 
     progress(Progress::Scoring);
@@ -172,6 +179,7 @@ pub fn run(options: &RunOptions, progress: &dyn Fn(Progress)) -> Result<Report, 
     let about = About {
         toolscout: env!("CARGO_PKG_VERSION").to_owned(),
         n_tools: known.len(),
+        distractors: tools.distractors.clone(),
         n_queries: queries.lines.len(),
         catalog: tools.sha256.to_string(),
         queries: queries.sha256.to_string(),
@@ -179,16 +187,20 @@ pub fn run(options: &RunOptions, progress: &dyn Fn(Progress)) -> Result<Report, 
         seed: options.seed,
         resamples: options.resamples,
         answer_tokens: format!(
-            "characters / 4 of the answer as compact JSON, {ANSWER_TOOLS} tools at most, in search_tools' summary form"
+            "{} of the answer, {ANSWER_TOOLS} tools at most: ours as compact JSON in search_tools' summary form, \
+             peers' as the full definitions that they give",
+            tokens::METHOD
         ),
-        listing_tokens: tools.listing_tokens,
+        listing_tokens: tools.listing_tokens(),
         unknown_relevant: unknown(queries.lines.iter().map(|query| (query.id.as_str(), &query.labels)), &known),
         notes: tools.notes.iter().chain(bench.notes()).cloned().collect(),
     };
-    let report = |(arm, asked): &(Arm, Asked)| {
+    let report = |(arm, asked, policy): &(Arm, Asked, Option<PolicyReport>)| {
         let answers: Vec<_> = asked.queries.iter().map(QueryReport::answer).collect();
         let latency_ms = (options.latency == Latency::Measured).then(|| asked.latency(*arm, &embedded));
-        ArmReport { arm: arm.name().to_owned(), slices: sliced.score(&answers, &metrics), latency_ms }
+        let confidence = arm.options().and_then(|_| calibration(&labels, &answers));
+        let slices = sliced.score(&answers, &metrics);
+        ArmReport { arm: arm.name().to_owned(), slices, latency_ms, confidence, policy: *policy }
     };
     let arm_reports = arms.iter().map(report).collect();
     let label_report = |query: QueryLine| LabelReport {
@@ -202,7 +214,7 @@ pub fn run(options: &RunOptions, progress: &dyn Fn(Progress)) -> Result<Report, 
         k: options.k,
         about,
         arms: arm_reports,
-        queries: arms.into_iter().flat_map(|(_, asked)| asked.queries).collect(),
+        queries: arms.into_iter().flat_map(|(_, asked, _)| asked.queries).collect(),
         labels: queries.lines.into_iter().map(label_report).collect(),
     })
 }

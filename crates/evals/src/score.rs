@@ -116,7 +116,7 @@ mod tests {
     }
 
     fn answer(top: &[&str], no_match: bool) -> Answer<String> {
-        Answer { top: top.iter().map(|&t| t.to_owned()).collect(), no_match, tokens: 10 }
+        Answer { top: top.iter().map(|&t| t.to_owned()).collect(), no_match, tokens: 10, confidence: None }
     }
 
     type Set = (Vec<Labels<String>>, Vec<Option<String>>, Vec<Answer<String>>);

@@ -2,16 +2,19 @@
 
 use std::fmt::Write as _;
 
+use crate::metric::CONFIDENT_FROM;
 use crate::report::{MetricReport, Report, SliceReport};
 
 /// Few enough that a row fits a wide terminal; the rest is in the JSON and the page.
-const COLUMNS: &[&str] = &["recall@5", "hit@1", "complete@10", "ndcg@10", "no_match_recall", "false_refusal"];
+const COLUMNS: &[&str] =
+    &["recall@5", "hit@1", "complete@10", "ndcg@10", "no_match_recall", "false_refusal", "false_confidence"];
 
 /// Headings for [`COLUMNS`] that keep the row on a screen.
 fn heading(metric: &str) -> &str {
     match metric {
         "no_match_recall" => "refused",
         "false_refusal" => "wrongly",
+        "false_confidence" => "falsely",
         "complete@10" => "compl@10",
         other => other,
     }
@@ -42,8 +45,28 @@ pub fn table(report: &Report) -> String {
         "set {}: {} tools, {} queries, {} asked for; ± is half the 95 % interval (bootstrap, seed {})",
         report.set, about.n_tools, about.n_queries, report.k, about.seed
     );
+    if !about.distractors.is_empty() {
+        let n_others: usize = about.distractors.iter().map(|one| one.n_tools).sum();
+        let n_own = about.n_tools.saturating_sub(n_others);
+        let _ = writeln!(text, "{n_own} tools of the set's own and {n_others} of other catalogs");
+    }
     if columns.contains(&"no_match_recall") || columns.contains(&"false_refusal") {
         text.push_str("refused: of the queries that nothing fits; wrongly: of those that something fits\n");
+    }
+    if columns.contains(&"false_confidence") {
+        let _ = writeln!(
+            text,
+            "falsely: of the queries not answered rightly, those answered with confidence {CONFIDENT_FROM} or more"
+        );
+    }
+    for arm in &report.arms {
+        if let Some(policy) = arm.policy.filter(|policy| policy.n_leaks > 0) {
+            let _ = writeln!(
+                text,
+                "LEAK: {} showed denied tools in {} of {} answers",
+                arm.arm, policy.n_leaks, policy.n_queries
+            );
+        }
     }
     let _ = writeln!(text, "tokens of an answer; listing every tool would take {}", about.listing_tokens);
     match &about.model {

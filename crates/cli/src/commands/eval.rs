@@ -4,8 +4,8 @@ use std::cell::RefCell;
 
 use anyhow::Context as _;
 use toolscout_evals::{
-    Arm, CompareArgs, CompareOptions, Ended as EvalEnded, Model, Progress, RunArgs, RunOptions, compare_command,
-    run_command,
+    Arm, CompareArgs, CompareOptions, Ended as EvalEnded, Error as EvalError, Model, Progress, RunArgs, RunOptions,
+    compare_command, run_command,
 };
 
 use crate::args::{EvalCompare, EvalRun};
@@ -18,8 +18,9 @@ use crate::progress::Steps;
 pub(crate) async fn run(args: EvalRun, config: &Config) -> Ended {
     let mut options = RunOptions::new(&args.catalog, &args.queries);
     if !args.arms.is_empty() {
-        options.arms = args.arms.iter().map(|arm| arm_of(arm)).collect::<anyhow::Result<_>>()?;
+        options.arms = arms_of(&args.arms)?;
     }
+    options.distractors = args.distractors;
     options.set = args.set;
     options.slices = args.slices;
     options.k = args.k.unwrap_or(options.k);
@@ -45,15 +46,15 @@ pub(crate) async fn run(args: EvalRun, config: &Config) -> Ended {
     let ended = tokio::task::spawn_blocking(run).await.context("the run ended early")??;
     Ok(match ended {
         EvalEnded::Done => Exit::Done,
-        EvalEnded::Regressed => Exit::Failed,
+        EvalEnded::Regressed | EvalEnded::Leaked => Exit::Failed,
     })
 }
 
-fn arm_of(name: &str) -> anyhow::Result<Arm> {
-    name.parse().map_err(|_| {
-        let known: Vec<&str> = Arm::ALL.iter().map(|arm| arm.name()).collect();
-        let name = toolscout_core::text::preview(name);
-        usage(format!("there is no arm `{name}`"), &format!("there are: {}", known.join(", ")))
+fn arms_of(names: &[String]) -> anyhow::Result<Vec<Arm>> {
+    Arm::parse_list(names).map_err(|error| {
+        let EvalError::UnknownArm { name } = &error else { return error.into() };
+        let hint = error.hint().unwrap_or_default();
+        usage(format!("there is no arm `{name}`"), &hint.replacen("arms are", "there are:", 1))
     })
 }
 

@@ -5,7 +5,9 @@
 //! 3. The JSON has the shape that others read.
 //! 4. Vectors are made once per cache folder.
 //! 5. Labels that name no tool are reported and count as not found.
-//! 6. With the real model, hybrid is ahead of words alone, and refuses more of the impossible than of the answerable.
+//! 6. Other catalogs make the set larger and change no label.
+//! 7. Denied tools show nowhere, in no arm.
+//! 8. With the real model, hybrid is ahead of words alone, and refuses more of the impossible than of the answerable.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -28,7 +30,7 @@ fn root() -> PathBuf {
 fn tiny() -> RunOptions {
     let folder = root().join("evals/tiny");
     RunOptions {
-        arms: Arm::ALL.to_vec(),
+        arms: Arm::all(),
         model: Model::Loaded(Arc::new(HashEmbedder::new())),
         resamples: 50,
         latency: Latency::LeftOut,
@@ -112,6 +114,7 @@ fn the_json_has_the_promised_shape() {
         "complete@10",
         "no_match_recall",
         "false_refusal",
+        "false_confidence",
         "answer_tokens",
     ];
     for metric in promised {
@@ -120,7 +123,7 @@ fn the_json_has_the_promised_shape() {
         }
     }
     let queries = json["queries"].as_array().unwrap();
-    assert_eq!(queries.len(), 40 * Arm::ALL.len());
+    assert_eq!(queries.len(), 40 * Arm::all().len());
     for query in queries {
         assert!(query["id"].is_string() && query["arm"].is_string() && query["no_match"].is_boolean(), "{query}");
         for tool in query["top"].as_array().unwrap() {
@@ -188,6 +191,49 @@ fn foreign_files_are_taken_as_they_are() {
         toolscout_evals::table(&report).contains("do not hold")
             || toolscout_evals::table(&report).contains("does not hold")
     );
+}
+
+#[test]
+fn other_catalogs_are_in_the_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("others.jsonl");
+    let own = std::fs::read_to_string(root().join("evals/tiny/tools.jsonl")).unwrap();
+    let others: String = (0..50)
+        .map(|i| {
+            let line = serde_json::json!({
+                "id": format!("harbor:{i}"), "server": "harbor", "name": format!("track_thing_{i}"),
+                "description": "Show where a parcel is.",
+            });
+            format!("{line}\n")
+        })
+        .collect();
+    std::fs::write(&file, own.lines().next().unwrap().to_owned() + "\n" + &others).unwrap();
+    let arms = vec![Arm::Bm25];
+    let alone = run(&RunOptions { arms: arms.clone(), ..tiny() }, &silent).unwrap();
+    let among = run(&RunOptions { arms, distractors: vec![file], ..tiny() }, &silent).unwrap();
+    assert_eq!((alone.about.n_tools, among.about.n_tools), (30, 80));
+    let taken = &among.about.distractors[0];
+    assert_eq!((taken.file.as_str(), taken.n_tools, taken.n_copies), ("others.jsonl", 50, 1));
+    assert_eq!((&alone.about.catalog, &alone.labels), (&among.about.catalog, &among.labels));
+    assert!(among.about.unknown_relevant.is_empty());
+    assert!(among.about.listing_tokens > alone.about.listing_tokens);
+    assert!(among.queries.iter().any(|query| query.top.iter().any(|tool| tool.id.starts_with("distractor1/"))));
+    assert!(toolscout_evals::table(&among).contains("50 of other catalogs"));
+}
+
+#[test]
+fn denied_tools_show_nowhere() {
+    let report = run(&tiny(), &silent).unwrap();
+    for (arm, measured) in Arm::all().into_iter().zip(&report.arms) {
+        let Some(policy) = measured.policy else {
+            assert!(matches!(arm, Arm::Peer(_)), "{arm} is one of ours and was not asked");
+            continue;
+        };
+        assert!((9..=15).contains(&policy.n_denied) && policy.n_queries == 40, "{arm}: {policy:?}");
+        assert_eq!(policy.n_leaks, 0, "{arm}");
+        let confidence = measured.confidence.as_ref().unwrap();
+        assert!((0.0..=1.0).contains(&confidence.ece) && !confidence.bins.is_empty(), "{arm}");
+    }
 }
 
 #[test]
