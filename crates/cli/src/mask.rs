@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use toolscout_core::sounds_secret;
+
 use crate::config::RawUpstream;
 use crate::config::dialect::RawTransport;
 
@@ -79,13 +81,6 @@ fn mask_url(url: &str) -> String {
         _ => path.to_owned(),
     };
     format!("{scheme}://{host}{path}")
-}
-
-fn sounds_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    ["key", "token", "secret", "password", "passwd", "credential", "authorization", "auth", "cookie", "bearer"]
-        .iter()
-        .any(|word| name.contains(word))
 }
 
 #[cfg(test)]

@@ -31,6 +31,6 @@ pub use hash::{ContentHash, canonical_json};
 pub use id::{Generation, IdError, SelectionId, ToolId, ToolName, UpstreamId};
 pub use outcome::{CallFault, Outcome};
 pub use score::Score;
-pub use secret::Secret;
+pub use secret::{Secret, sounds_secret};
 pub use text::Untrusted;
 pub use time::Timestamp;

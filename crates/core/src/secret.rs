@@ -31,6 +31,14 @@ impl std::fmt::Display for Secret {
     }
 }
 
+/// Whether what goes by this name (a variable, an option, a header) may be a secret.
+pub fn sounds_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["key", "token", "secret", "password", "passwd", "credential", "auth", "cookie", "bearer"]
+        .iter()
+        .any(|word| name.contains(word))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,5 +48,13 @@ mod tests {
         let secret = Secret::new("hunter2");
         assert_eq!(format!("{secret} {secret:?}"), "*** ***");
         assert_eq!(secret.expose(), "hunter2");
+    }
+
+    #[test]
+    fn names_of_secrets_are_known() {
+        for name in ["API_KEY", "--token", "Authorization", "x-auth", "db_password"] {
+            assert!(sounds_secret(name), "{name}");
+        }
+        assert!(!["PATH", "--port", "REGION"].into_iter().any(sounds_secret));
     }
 }

@@ -77,6 +77,8 @@ behaviours! {
     CrashMidCall = "crash-mid-call",
     /// Never answers a call.
     NeverAnswers = "never-answers",
+    /// Answers nothing at all any more once it saw a call.
+    WedgedByCall = "wedged-by-call",
     /// Answers a call after five reports of progress, `--delay-ms` apart.
     SlowCall = "slow-call",
     /// After a call it has another tool, and says so.

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use toolscout_core::text::{preview, sanitize};
 use toolscout_core::{ToolName, Untrusted};
-use tracing::debug;
+use tracing::{debug, info};
 
 use crate::error::Cause;
 use crate::handshake::{GreetError, Greeted, Plan, greet};
@@ -448,6 +448,9 @@ impl Connection {
 
     /// Why it may have ended, as far as it said.
     pub(crate) fn last_words(&self) -> String {
+        if self.tap.silent.load(Ordering::Acquire) {
+            return "it stopped answering".to_owned();
+        }
         let stderr = self.stderr();
         let line = stderr.lines().rev().find(|line| !line.trim().is_empty());
         line.map_or_else(|| "it closed the connection".to_owned(), |line| format!("its last words: {line}"))
@@ -525,11 +528,15 @@ impl Connection {
         if let Some(meta) = meta {
             options = options.with_meta(RequestMetaObject(MetaObject::from(meta)));
         }
+        let heard = self.tap.heard();
         let sending = self.peer.send_cancellable_request(ClientRequest::CustomRequest(request), options);
         let handle = tokio::select! {
             handle = sending => handle.map_err(|_| self.closed_error(Sent::No, None))?,
             () = self.tap.gone.cancelled() => return Err(self.closed_error(Sent::No, None)),
-            () = tokio::time::sleep(idle) => return Err(timeout(idle)),
+            () = tokio::time::sleep(idle) => {
+                self.doubt(heard);
+                return Err(timeout(idle));
+            }
         };
         // From here on, whoever drops this future withdraws the request.
         let mut open = Open { connection: self, ticket: &ticket, id: Some(handle.id.clone()) };
@@ -580,7 +587,10 @@ impl Connection {
                     quiet.as_mut().reset(Instant::now() + idle);
                     continue;
                 }
-                () = &mut quiet => return Err(timeout(idle)),
+                () = &mut quiet => {
+                    self.doubt(heard);
+                    return Err(timeout(idle));
+                }
                 () = &mut total => return Err(timeout(max)),
             }
             let Some(answer) = ticket.take_answer() else { continue };
@@ -593,6 +603,31 @@ impl Connection {
             }
             return self.answer(answer, seen);
         }
+    }
+
+    /// A request ran out of time. If nothing at all came since it began (`heard`), the server is asked for a sign of life,
+    /// which a slow tool does not keep it from giving. Without one the connection ends and the next request makes a new
+    /// one; else every request to a hung server would wait for its whole deadline, for ever.
+    fn doubt(&self, heard: u64) {
+        if self.tap.heard() != heard {
+            return;
+        }
+        let method = match self.facts.era {
+            Era::Modern => "server/discover",
+            Era::Legacy => "ping",
+        };
+        let (upstream, patience) = (self.spec.id.clone(), self.spec.timeouts.probe);
+        let (peer, tap, stop) = (self.peer.clone(), self.tap.clone(), self.stop.clone());
+        tokio::spawn(async move {
+            let question = peer.send_request(ClientRequest::CustomRequest(CustomRequest::new(method, None)));
+            let answer = tokio::time::timeout(patience, question).await;
+            let is_alive = matches!(answer, Ok(Ok(_) | Err(ServiceError::McpError(_)))) || tap.heard() != heard;
+            if !is_alive && !stop.is_cancelled() {
+                info!(%upstream, "upstream stopped answering, its connection is given up");
+                tap.silent.store(true, Ordering::Release);
+                stop.cancel();
+            }
+        });
     }
 
     fn answer(&self, answer: Answer, seen: Option<ServerResult>) -> Result<Got, Error> {

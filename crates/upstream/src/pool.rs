@@ -345,7 +345,7 @@ impl Pool {
             warn!("some upstreams did not end in time and are killed");
             open.iter().for_each(|connection| connection.kill());
         }
-        // Attempts to connect see `closing` and drop what they started; whoever holds the lock has not yet.
+        // Attempts to connect see `closing` and end what they started; whoever holds the lock has not yet.
         let attempts = futures::future::join_all(entries.iter().map(|entry| entry.history.lock()));
         let _ = tokio::time::timeout(self.options.shutdown, attempts).await;
     }
@@ -415,6 +415,20 @@ impl Pool {
                 *history = History { early_ends: history.early_ends, ..History::default() };
                 info!(upstream = %id, %era, protocol = %connection.facts.protocol_version, "upstream connected");
                 *entry.current.lock() = Some(connection.clone());
+                // Whoever ends this upstream gives the sign first and looks for a connection then. One made in between is
+                // not seen by them, but their sign is seen here.
+                let ended = match (self.closing.is_cancelled(), entry.retired.is_cancelled()) {
+                    (true, _) => Some(Error::ShuttingDown),
+                    (false, true) => Some(Error::UnknownUpstream { upstream: id.clone() }),
+                    (false, false) => None,
+                };
+                if let Some(error) = ended {
+                    entry.current.lock().take();
+                    if tokio::time::timeout(self.options.shutdown, connection.close()).await.is_err() {
+                        connection.kill();
+                    }
+                    return Err(error);
+                }
                 tokio::spawn(watch(Arc::downgrade(&self), self.events.clone(), entry.clone(), connection.clone()));
                 Ok(connection)
             }

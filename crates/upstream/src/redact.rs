@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use parking_lot::Mutex;
+use toolscout_core::sounds_secret;
 use toolscout_core::text::sanitize;
 
 use crate::{Transport, UpstreamSpec};
@@ -20,19 +21,13 @@ impl Redactor {
     pub(crate) fn of(spec: &UpstreamSpec) -> Self {
         let mut secrets = Vec::new();
         match &spec.transport {
-            Transport::Stdio { env, .. } => secrets.extend(env.values().map(|value| value.expose().to_owned())),
+            Transport::Stdio { env, args, .. } => {
+                secrets.extend(env.values().map(|value| value.expose().to_owned()));
+                of_args(args, &mut secrets);
+            }
             Transport::Http { url, headers, .. } => {
-                for value in headers.values() {
-                    let value = value.expose();
-                    secrets.push(value.to_owned());
-                    // `Bearer abc`: a server may repeat `abc` alone.
-                    secrets.extend(value.split_whitespace().skip(1).map(str::to_owned));
-                }
-                if let Ok(url) = url::Url::parse(url) {
-                    secrets.extend(url.password().map(str::to_owned));
-                    secrets.extend(url.query_pairs().map(|(_, value)| value.into_owned()));
-                    secrets.extend(url.query().map(str::to_owned));
-                }
+                headers.values().for_each(|value| of_header(value.expose(), &mut secrets));
+                of_url(url, &mut secrets);
             }
         }
         secrets.retain(|secret| secret.len() >= MIN_SECRET);
@@ -50,6 +45,41 @@ impl Redactor {
     pub(crate) fn clean(&self, text: &str, max_chars: usize) -> String {
         // Once more after cleaning: hidden characters inside a secret would have kept it from matching.
         self.starred(&sanitize(&self.starred(text), max_chars))
+    }
+}
+
+/// `--api-key K`, `--token=T`, `-e TOKEN=T`, `--header "Authorization: Bearer T"`, and addresses wherever they stand.
+fn of_args(args: &[String], secrets: &mut Vec<String>) {
+    let mut is_value = false;
+    for arg in args {
+        of_url(arg, secrets);
+        if is_value {
+            secrets.push(arg.clone());
+        }
+        if let Some((name, value)) = arg.split_once('=').filter(|(name, _)| !name.contains("://")) {
+            of_url(value, secrets);
+            secrets.extend(sounds_secret(name).then(|| value.to_owned()));
+        } else if let Some((name, value)) = arg.split_once(':')
+            && sounds_secret(name)
+        {
+            of_header(value.trim(), secrets);
+        }
+        is_value = arg.starts_with('-') && !arg.contains('=') && sounds_secret(arg);
+    }
+}
+
+fn of_header(value: &str, secrets: &mut Vec<String>) {
+    secrets.push(value.to_owned());
+    // `Bearer abc`: a server may repeat `abc` alone.
+    secrets.extend(value.split_whitespace().skip(1).map(str::to_owned));
+}
+
+/// Password and query, if it is an address with any.
+fn of_url(text: &str, secrets: &mut Vec<String>) {
+    if let Ok(url) = url::Url::parse(text) {
+        secrets.extend(url.password().map(str::to_owned));
+        secrets.extend(url.query_pairs().map(|(_, value)| value.into_owned()));
+        secrets.extend(url.query().map(str::to_owned));
     }
 }
 
@@ -128,6 +158,28 @@ mod tests {
         check("tok\u{200b}-123", "***");
         check("GET /mcp?key=q-secret by pass-word", "GET /mcp?*** by ***");
         check("on and on", "on and on");
+    }
+
+    #[test]
+    fn secrets_among_the_arguments_are_starred_out() {
+        let args = [
+            "-y",
+            "pkg",
+            "--api-key",
+            "k-111",
+            "--token=t-222",
+            "-e",
+            "DB_PASSWORD=p-333",
+            "--header",
+            "Authorization: Bearer h-444",
+            "postgres://me:u-555@h/db",
+            "--url=https://x.org/?key=q-666",
+            "--port",
+            "8080",
+        ];
+        let redactor = Redactor::of(&UpstreamSpec::stdio(UpstreamId::new("u").unwrap(), "npx", args));
+        let said = "pkg on 8080: k-111 t-222 p-333 h-444 u-555 q-666";
+        assert_eq!(redactor.clean(said, 200), "pkg on 8080: *** *** *** *** *** ***");
     }
 
     #[test]

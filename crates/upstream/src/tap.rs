@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use rmcp::model::{ClientJsonRpcMessage, GetExtensions, GetMeta, ServerJsonRpcMessage};
@@ -138,6 +138,10 @@ pub(crate) struct Tap {
     pub(crate) changed: Notify,
     /// The transport ended: no further answer will come.
     pub(crate) gone: CancellationToken,
+    /// Frames that came, of whatever kind.
+    heard: AtomicU64,
+    /// The connection was given up because nothing came any more.
+    pub(crate) silent: AtomicBool,
 }
 
 impl Tap {
@@ -148,7 +152,14 @@ impl Tap {
             by_token: Mutex::default(),
             changed: Notify::new(),
             gone: CancellationToken::new(),
+            heard: AtomicU64::new(0),
+            silent: AtomicBool::new(false),
         })
+    }
+
+    /// How much was heard so far: a number that grows with every frame.
+    pub(crate) fn heard(&self) -> u64 {
+        self.heard.load(Ordering::Relaxed)
     }
 
     /// Looks at a message before it is sent and gives its ticket, if it has one.
@@ -178,6 +189,7 @@ impl Tap {
     /// Takes one frame (a line, a body, an event's data), which may be a batch, and gives what rmcp shall see.
     /// An error says that it is no JSON at all; JSON that is no message is dropped.
     pub(crate) fn incoming(&self, frame: &[u8]) -> Result<Vec<ServerJsonRpcMessage>, serde_json::Error> {
+        self.heard.fetch_add(1, Ordering::Relaxed);
         let messages = match serde_json::from_slice(frame)? {
             Value::Array(batch) => batch,
             one => vec![one],
@@ -242,6 +254,7 @@ impl Tap {
     /// A frame over the cap was dropped; `head` and `tail` are its two ends. If one of them names the request it
     /// answers, that request ends now instead of at its deadline.
     pub(crate) fn too_large(&self, head: &[u8], tail: &[u8]) {
+        self.heard.fetch_add(1, Ordering::Relaxed);
         let id = first_id(head).or_else(|| last_id(tail));
         let ticket = id.and_then(|id| self.by_id.lock().get(&id).cloned());
         if let Some(ticket) = ticket {

@@ -379,6 +379,10 @@ impl Server {
             say_on_stderr("segmentation fault, or so");
             exit(139);
         }
+        if self.does(Behave::WedgedByCall) {
+            self.wedged.store(1, Ordering::SeqCst);
+            return None;
+        }
         if self.does(Behave::NeverAnswers) {
             return None;
         }

@@ -8,7 +8,7 @@ use super::*;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use toolscout_core::{Fault, Retry};
-use toolscout_upstream::{Sent, Step};
+use toolscout_upstream::{Sent, Step, UpstreamEvent};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_result_is_kept_whole_in_both_eras() {
@@ -131,6 +131,26 @@ async fn a_call_that_is_never_answered_runs_into_its_deadline_and_the_server_is_
     // The connection still serves others.
     world.list().await.unwrap();
     assert_eq!(world.logged("start").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_fell_silent_is_given_up_and_replaced() {
+    for behave in [Behave::ModernOnly, Behave::LegacyOnly] {
+        let change = |spec: &mut UpstreamSpec| {
+            spec.timeouts.probe = Duration::from_millis(800);
+            spec.timeouts.close = Duration::from_millis(200);
+        };
+        let world = World::of(Scripted::new(&[Behave::WedgedByCall, behave]), change, PoolOptions::default());
+        let mut events = world.pool.subscribe();
+        let context = CallContext { deadline: Some(Duration::from_millis(200)), ..CallContext::default() };
+        let error = world.call_in("echo", echo(), context).await.unwrap_err();
+        assert!(matches!(error, Error::Timeout { step: Step::Call, .. }), "{error:?}");
+        let UpstreamEvent::Closed { reason, .. } = events.recv().await.unwrap() else { panic!("not closed") };
+        assert_eq!(reason, "it stopped answering");
+        until_gone(&world.pids("start")).await;
+        world.list().await.unwrap();
+        assert_eq!(world.logged("got tools/call").len(), 1);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
