@@ -8,9 +8,6 @@
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use lru::LruCache;
@@ -18,7 +15,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use toolscout_core::{Generation, Score, SelectionId, Timestamp, ToolId};
 use toolscout_selector::Evidence;
-use toolscout_store::{Batch, Store, Tree, TreeName, row};
+use toolscout_store::{Batch, QueueOptions, Store, Tree, TreeName, WriteQueue, row};
 use tracing::warn;
 
 use crate::wire::NoMatch;
@@ -80,19 +77,12 @@ pub const ROW_VERSION: u8 = 1;
 const ROWS: &[u8] = b"s";
 const TIMES: &[u8] = b"t";
 
-enum Message {
-    Keep(Arc<Kept>),
-    /// Answered when everything sent before it is written.
-    Settle(SyncSender<()>),
-}
-
 /// The log of selections.
 pub struct SelectionLog {
     recent: Mutex<LruCache<SelectionId, Arc<Kept>>>,
     tree: Tree,
-    queue: Option<SyncSender<Message>>,
-    dropped: AtomicU64,
-    thread: Option<JoinHandle<()>>,
+    /// None where the system gave no thread.
+    queue: Option<WriteQueue<Arc<Kept>>>,
 }
 
 impl SelectionLog {
@@ -105,33 +95,20 @@ impl SelectionLog {
             ages.extend(parse_time_key(&key));
         }
         let capacity = NonZeroUsize::new(options.in_memory).unwrap_or(NonZeroUsize::MIN);
-        let (queue, messages) = sync_channel(options.queue.max(1));
-        let writer = Writer { tree: tree.clone(), ages, options };
-        let spawned = std::thread::Builder::new().name("selections".to_owned()).spawn(move || writer.run(&messages));
+        let queued = QueueOptions { capacity: options.queue, max_batch: 64 };
+        let mut writer = Writer { tree: tree.clone(), ages, options };
+        let queue = WriteQueue::start("selections", queued, move |kept| writer.write(&kept));
         // Without its thread the log still remembers the newest selections.
-        let thread = spawned.map_err(|error| warn!(%error, "selections will not be written")).ok();
-        Ok(Self {
-            recent: Mutex::new(LruCache::new(capacity)),
-            tree,
-            queue: Some(queue),
-            dropped: AtomicU64::new(0),
-            thread,
-        })
+        let queue = queue.map_err(|error| warn!(%error, "selections will not be written")).ok();
+        Ok(Self { recent: Mutex::new(LruCache::new(capacity)), tree, queue })
     }
 
     /// Keeps a selection. Never waits; what does not fit the queue stays in memory only and is counted.
     pub fn keep(&self, kept: Kept) {
         let kept = Arc::new(kept);
         self.recent.lock().put(kept.id.clone(), Arc::clone(&kept));
-        let Some(queue) = &self.queue else { return };
-        match queue.try_send(Message::Keep(kept)) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
-                if dropped.is_power_of_two() {
-                    warn!(dropped, "selection not written, the queue is full");
-                }
-            }
+        if let Some(queue) = &self.queue {
+            queue.send(kept);
         }
     }
 
@@ -169,26 +146,12 @@ impl SelectionLog {
 
     /// Selections that were not written because the queue was full, since the start.
     pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        self.queue.as_ref().map_or(0, WriteQueue::dropped)
     }
 
     /// Waits until everything kept before is written; false if that took longer than `patience`. Blocks its thread.
     pub fn settle(&self, patience: Duration) -> bool {
-        let Some(queue) = &self.queue else { return true };
-        let (done, wait) = sync_channel(1);
-        queue.send(Message::Settle(done)).is_ok() && wait.recv_timeout(patience).is_ok()
-    }
-}
-
-impl Drop for SelectionLog {
-    fn drop(&mut self) {
-        // Closing the queue ends the thread after it has written the rest.
-        self.queue = None;
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            warn!("the selections thread had panicked");
-        }
+        self.queue.as_ref().is_none_or(|queue| queue.settle(patience))
     }
 }
 
@@ -224,27 +187,16 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, messages: &Receiver<Message>) {
-        while let Ok(first) = messages.recv() {
-            let mut batch = Batch::default();
-            let mut settled = Vec::new();
-            for message in std::iter::once(first).chain(messages.try_iter().take(64)) {
-                match message {
-                    Message::Keep(kept) => {
-                        batch.put(row_key(&kept.id), row::encode(ROW_VERSION, &*kept));
-                        batch.put(time_key(kept.at, &kept.id), Vec::new());
-                        self.ages.push_back((kept.at, kept.id.clone()));
-                    }
-                    Message::Settle(done) => settled.push(done),
-                }
-            }
-            self.prune(&mut batch);
-            if let Err(error) = self.tree.apply(batch) {
-                warn!(error = &error as &dyn std::error::Error, "selections not written");
-            }
-            for done in settled {
-                let _ = done.send(());
-            }
+    fn write(&mut self, kept: &[Arc<Kept>]) {
+        let mut batch = Batch::default();
+        for kept in kept {
+            batch.put(row_key(&kept.id), row::encode(ROW_VERSION, &**kept));
+            batch.put(time_key(kept.at, &kept.id), Vec::new());
+            self.ages.push_back((kept.at, kept.id.clone()));
+        }
+        self.prune(&mut batch);
+        if let Err(error) = self.tree.apply(batch) {
+            warn!(error = &error as &dyn std::error::Error, "selections not written");
         }
     }
 

@@ -2,14 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use toolscout_core::{Fault, Outcome, Retry, Timestamp, ToolId};
-use toolscout_store::{Batch, Store, Tree, TreeName, row};
+use toolscout_store::{Batch, QueueOptions, Store, Tree, TreeName, WriteQueue, row};
 use tracing::warn;
 
 use crate::record::{QualityOptions, ROW_VERSION, Record};
@@ -41,18 +38,10 @@ impl Error {
     }
 }
 
-enum Message {
-    Outcome(Outcome),
-    /// Answered when everything sent before it is folded and written.
-    Settle(SyncSender<()>),
-}
-
 /// Takes outcomes, gives out the current view. Dropping it folds and writes what is still queued.
 pub struct Quality {
     view: Arc<ArcSwap<QualityView>>,
-    queue: Option<SyncSender<Message>>,
-    dropped: AtomicU64,
-    thread: Option<JoinHandle<()>>,
+    queue: WriteQueue<Outcome>,
 }
 
 impl Quality {
@@ -64,28 +53,15 @@ impl Quality {
         let records = read_all(&tree)?;
         let now = records.values().map(|record| record.as_of).max().unwrap_or_default();
         let view = Arc::new(ArcSwap::from_pointee(QualityView::new(&records, now, &options)));
-        let (queue, messages) = sync_channel(options.queue.max(1));
-        let folder = Folder { records, now, unsaved: BTreeSet::new(), tree, options, view: Arc::clone(&view) };
-        let thread = std::thread::Builder::new()
-            .name("quality".to_owned())
-            .spawn(move || folder.run(&messages))
-            .map_err(Error::Thread)?;
-        Ok(Self { view, queue: Some(queue), dropped: AtomicU64::new(0), thread: Some(thread) })
+        let queued = QueueOptions { capacity: options.queue, max_batch: MAX_BATCH };
+        let mut folder = Folder { records, now, unsaved: BTreeSet::new(), tree, options, view: Arc::clone(&view) };
+        let queue = WriteQueue::start("quality", queued, move |outcomes| folder.fold_all(outcomes));
+        Ok(Self { view, queue: queue.map_err(Error::Thread)? })
     }
 
     /// Takes one outcome. Never waits: when the queue is full the outcome is dropped and counted.
     pub fn record(&self, outcome: Outcome) {
-        let Some(queue) = &self.queue else { return };
-        match queue.try_send(Message::Outcome(outcome)) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
-                // At powers of two: a flood of calls must not become a flood of log lines.
-                if dropped.is_power_of_two() {
-                    warn!(dropped, "outcome dropped, the quality queue is full");
-                }
-            }
-        }
+        self.queue.send(outcome);
     }
 
     /// The current state of every tool. Lock-free.
@@ -95,27 +71,13 @@ impl Quality {
 
     /// Outcomes that did not fit the queue, since the start.
     pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        self.queue.dropped()
     }
 
     /// Waits until every outcome recorded before is in the view and in the store; false if that took longer than `patience`.
     /// Blocks its thread: for shutdown and tests.
     pub fn settle(&self, patience: Duration) -> bool {
-        let Some(queue) = &self.queue else { return true };
-        let (done, wait) = sync_channel(1);
-        queue.send(Message::Settle(done)).is_ok() && wait.recv_timeout(patience).is_ok()
-    }
-}
-
-impl Drop for Quality {
-    fn drop(&mut self) {
-        // Closing the queue ends the thread after it has folded the rest.
-        self.queue = None;
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            warn!("the quality thread had panicked");
-        }
+        self.queue.settle(patience)
     }
 }
 
@@ -145,21 +107,12 @@ struct Folder {
 }
 
 impl Folder {
-    fn run(mut self, messages: &Receiver<Message>) {
-        while let Ok(first) = messages.recv() {
-            let mut settled = Vec::new();
-            for message in std::iter::once(first).chain(messages.try_iter().take(MAX_BATCH)) {
-                match message {
-                    Message::Outcome(outcome) => self.fold(outcome),
-                    Message::Settle(done) => settled.push(done),
-                }
-            }
-            self.view.store(Arc::new(QualityView::new(&self.records, self.now, &self.options)));
-            self.save();
-            for done in settled {
-                let _ = done.send(());
-            }
+    fn fold_all(&mut self, outcomes: Vec<Outcome>) {
+        for outcome in outcomes {
+            self.fold(outcome);
         }
+        self.view.store(Arc::new(QualityView::new(&self.records, self.now, &self.options)));
+        self.save();
     }
 
     fn fold(&mut self, outcome: Outcome) {

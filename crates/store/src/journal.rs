@@ -117,6 +117,7 @@ impl Journal {
         let header = seal(&Header { journal: FORMAT, file: number });
         file.write_all(&header)?;
         file.sync_data()?;
+        sync_dir(path)?;
         Ok(Self { path: path.to_owned(), file, number, len: header.len() as u64, base_len: 0, seq: 0 })
     }
 
@@ -215,13 +216,17 @@ impl Journal {
         }
         fresh.file.sync_all()?;
         std::fs::rename(&fresh_path, &self.path)?;
-        if let Some(dir) = self.path.parent() {
-            File::open(dir)?.sync_all()?;
-        }
+        sync_dir(&self.path)?;
         let base_len = fresh.len;
         *self = Self { path: self.path.clone(), base_len, seq: self.seq, ..fresh };
         Ok(self.position())
     }
+}
+
+/// Makes the file's name survive a power cut as its bytes do: a new file or a new name is an entry of its folder.
+fn sync_dir(path: &Path) -> io::Result<()> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    File::open(dir.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn line(seq: u64, tree: TreeName, batch: &Batch) -> Line {

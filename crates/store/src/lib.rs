@@ -22,10 +22,12 @@
 mod engine;
 mod error;
 mod journal;
+mod queue;
 pub mod row;
 mod store;
 mod tree;
 
 pub use error::{Damage, Error};
+pub use queue::{QueueOptions, WriteQueue};
 pub use store::{Opened, Store};
 pub use tree::{Batch, Durability, Scan, Tree, TreeName};
