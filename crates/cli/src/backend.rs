@@ -124,7 +124,7 @@ impl Backend {
     /// The state of every upstream.
     pub(crate) async fn upstreams(&self) -> anyhow::Result<UpstreamList> {
         match self {
-            Self::Here(app) => Ok(ops::upstreams(&app.services)),
+            Self::Here(app) => Ok(ops::upstreams(&app.services, &me())),
             Self::Server(server) => server.get(&["v1", "upstreams"], &[]).await,
         }
     }
@@ -140,7 +140,7 @@ impl Backend {
     /// Whether it can answer, and how well.
     pub(crate) async fn readiness(&self) -> anyhow::Result<Readiness> {
         match self {
-            Self::Here(app) => Ok(ops::readiness(&app.services)),
+            Self::Here(app) => Ok(ops::readiness(&app.services, Some(&me()))),
             Self::Server(server) => server.get(&["readyz"], &[]).await,
         }
     }

@@ -53,7 +53,7 @@ pub enum OpError {
     Denied {
         /// The tool.
         tool: ToolId,
-        /// The operator's rule.
+        /// The operator's rule, for the log: what rules there are is nothing for callers.
         rule: String,
     },
     /// The operator wants such calls confirmed: repeat with `confirm: true` once the person agrees.
@@ -108,9 +108,12 @@ pub enum OpError {
         /// The limit.
         seconds: u64,
     },
-    /// No route of that name or method.
+    /// No route of that name.
     #[error("there is nothing at this address")]
     NoRoute,
+    /// The route is there, for other methods.
+    #[error("this address takes other methods")]
+    WrongMethod,
     /// A bug or a broken disk on our side. The log has it under the id.
     #[error("internal error")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -162,6 +165,7 @@ impl OpError {
             Self::ShuttingDown => row("shutting_down", StatusCode::SERVICE_UNAVAILABLE, Fault::Ours),
             Self::TooSlow { .. } => row("too_slow", StatusCode::GATEWAY_TIMEOUT, Fault::Ours),
             Self::NoRoute => row("no_route", StatusCode::NOT_FOUND, Fault::Caller),
+            Self::WrongMethod => row("wrong_method", StatusCode::METHOD_NOT_ALLOWED, Fault::Caller),
             Self::Internal(_) => row("internal", StatusCode::INTERNAL_SERVER_ERROR, Fault::Ours),
         }
     }
@@ -193,6 +197,7 @@ impl OpError {
             | Self::Forbidden { .. }
             | Self::TooLarge { .. }
             | Self::NoRoute
+            | Self::WrongMethod
             | Self::Internal(_) => Retry::Never,
         }
     }
@@ -213,7 +218,9 @@ impl OpError {
             Self::UnknownUpstream { nearest, .. } if nearest.is_empty() => None,
             Self::UnknownUpstream { nearest, .. } => Some(format!("nearest: {}", nearest.join(", "))),
             Self::Arguments { signature, .. } => Some(format!("call it as {signature}; * is required, [] is a list")),
-            Self::Denied { rule, .. } => Some(format!("the operator's rule: {rule}")),
+            Self::Denied { .. } => {
+                Some("the operator's policy forbids it; find another tool with search_tools".to_owned())
+            }
             Self::NeedsConfirmation { .. } => {
                 Some("ask the person, then repeat the call with \"confirm\": true".to_owned())
             }
@@ -226,7 +233,7 @@ impl OpError {
             Self::Unauthorized => Some("send `Authorization: Bearer …`".to_owned()),
             Self::Forbidden { .. } => Some("the operator can add it to the allowed hosts or origins".to_owned()),
             Self::Busy | Self::TooSlow { .. } => Some("try again in a moment".to_owned()),
-            Self::NoRoute => Some("/openapi.json lists what there is".to_owned()),
+            Self::NoRoute | Self::WrongMethod => Some("/openapi.json lists what there is".to_owned()),
             Self::TooLarge { .. } | Self::ShuttingDown | Self::Internal(_) => None,
         }
     }
@@ -310,6 +317,9 @@ impl OpError {
     pub fn log(&self, id: &str, operation: &str) {
         let code = self.outside().code;
         let mut chain = vec![self.to_string()];
+        if let Self::Denied { rule, .. } = self {
+            chain.push(rule.clone());
+        }
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
             chain.push(toolscout_core::text::sanitize(&error.to_string(), 400));

@@ -1,6 +1,7 @@
 //! The HTTP face: `/v1` for sidecars and operators, `/openapi.json`, health, and the guard in front of everything.
 
 mod guard;
+mod sessions;
 mod v1;
 
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use crate::serve::HttpOptions;
 use crate::services::Services;
 
 use self::guard::Guard;
+use self::sessions::Sessions;
 
 /// How long a legacy MCP session may be idle. Clients keep sessions open over lunch; their state is small.
 const SESSION_IDLE: std::time::Duration = std::time::Duration::from_secs(60 * 60);
@@ -65,18 +67,24 @@ pub(crate) fn router(services: Arc<Services>, options: HttpOptions, closing: Can
     let app = Arc::new(App { services: Arc::clone(&services), slots: Semaphore::new(options.max_requests), options });
     let cors = cors(&guard);
     let document = Arc::new(document);
+    let sessions = Arc::new(sessions(app.options.max_sessions));
+    let mcp = Router::new()
+        .route_service("/mcp", mcp_service(services, app.options.max_body, Arc::clone(&sessions), closing))
+        .layer(middleware::from_fn_with_state(sessions, refuse_session));
     let guarded = documented
         .route("/openapi.json", get(async move || Json((*document).clone())))
         .with_state(Arc::clone(&app))
-        .route_service("/mcp", mcp_service(services, app.options.max_body, closing))
+        .merge(mcp)
         .fallback(async || OpError::NoRoute.into_response())
-        .method_not_allowed_fallback(async || OpError::NoRoute.into_response())
-        .layer(middleware::from_fn_with_state(guard, guard::check))
+        .method_not_allowed_fallback(async || OpError::WrongMethod.into_response())
+        .layer(middleware::from_fn_with_state(Arc::clone(&guard), guard::check))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), shed));
     // Health answers to whoever can reach the port: probes know no token and come with any host name.
     let open = Router::new()
         .route("/healthz", get(async || Json(json!({"status": "ok"}))))
         .route("/readyz", get(v1::readyz))
+        .method_not_allowed_fallback(async || OpError::WrongMethod.into_response())
+        .layer(axum::Extension(guard))
         .with_state(Arc::clone(&app));
     open.merge(guarded)
         .layer(DefaultBodyLimit::max(app.options.max_body))
@@ -86,15 +94,31 @@ pub(crate) fn router(services: Arc<Services>, options: HttpOptions, closing: Can
         .layer(CatchPanicLayer::custom(panicked))
 }
 
+fn sessions(max: usize) -> Sessions {
+    let mut config = SessionConfig::default();
+    config.keep_alive = Some(SESSION_IDLE);
+    let mut manager = LocalSessionManager::default();
+    manager.session_config = config;
+    Sessions::new(manager, max)
+}
+
+/// rmcp answers 500 where no session could be made. That there is no place is no fault: 503, like everything too busy.
+async fn refuse_session(
+    axum::extract::State(sessions): axum::extract::State<Arc<Sessions>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let response = next.run(request).await;
+    let failed = response.status() == http::StatusCode::INTERNAL_SERVER_ERROR;
+    if failed && sessions.is_full().await { OpError::Busy.into_response() } else { response }
+}
+
 fn mcp_service(
     services: Arc<Services>,
     max_body: usize,
+    sessions: Arc<Sessions>,
     closing: CancellationToken,
-) -> StreamableHttpService<Mcp, LocalSessionManager> {
-    let mut sessions = SessionConfig::default();
-    sessions.keep_alive = Some(SESSION_IDLE);
-    let mut manager = LocalSessionManager::default();
-    manager.session_config = sessions;
+) -> StreamableHttpService<Mcp, Sessions> {
     // Hosts and origins are the guard's business, in one place for every route.
     let config = StreamableHttpServerConfig::default()
         .disable_allowed_hosts()
@@ -102,7 +126,7 @@ fn mcp_service(
         .with_max_request_body_bytes(max_body)
         .with_cancellation_token(closing);
     let mcp = Mcp::new(services);
-    StreamableHttpService::new(move || Ok(mcp.clone()), manager.into(), config)
+    StreamableHttpService::new(move || Ok(mcp.clone()), sessions, config)
 }
 
 fn cors(guard: &Arc<Guard>) -> CorsLayer {

@@ -44,6 +44,9 @@ pub struct HttpOptions {
     pub max_connections: usize,
     /// Requests being answered at once; further ones get 503. 512.
     pub max_requests: usize,
+    /// Legacy MCP sessions open at once. 1,024; for a further one the longest idle goes if it was for ten minutes, else the
+    /// further one gets 503.
+    pub max_sessions: usize,
     /// How long a shutdown waits for calls in flight. 30 s.
     pub drain: Duration,
 }
@@ -69,6 +72,7 @@ impl Default for HttpOptions {
             request_timeout: Duration::from_secs(60),
             max_connections: 1_024,
             max_requests: 512,
+            max_sessions: 1_024,
             drain: Duration::from_secs(30),
         }
     }

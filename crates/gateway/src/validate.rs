@@ -26,6 +26,10 @@ pub const MAX_DEPTH: usize = 64;
 /// Most subschemas that one value may be held against, every reference followed. Real schemas stay below some thousands; a
 /// chain of definitions that each name the next one twice reaches 2^40 in a few kilobytes.
 const MAX_UNFOLDED: u64 = 200_000;
+/// Most pairs of subschema and value that one check may meet. Some hundred milliseconds at worst.
+const MAX_WORK: u64 = 2_000_000;
+/// Most such pairs that are looked at to learn that.
+const MAX_PAIRS: usize = 100_000;
 /// Longest way through nested schemas and references: validating recurses along it.
 const MAX_WAY: usize = 256;
 /// Steps that one pattern may go back while it looks at one string.
@@ -61,7 +65,7 @@ pub enum Checked {
 /// A tool's input schema, ready to check with.
 pub struct Compiled {
     schema: Value,
-    validator: Result<Validator, String>,
+    validator: Result<(Validator, Unfolded), String>,
 }
 
 impl Compiled {
@@ -77,8 +81,8 @@ impl Compiled {
 
     /// Checks arguments.
     pub fn check(&self, arguments: &Map<String, Value>) -> Checked {
-        let validator = match &self.validator {
-            Ok(validator) => validator,
+        let (validator, unfolded) = match &self.validator {
+            Ok((validator, unfolded)) => (validator, unfolded),
             Err(reason) => return Checked::Unchecked(reason.clone()),
         };
         // JSON that was parsed is at most 128 deep; the border here is what validating recurses into.
@@ -87,6 +91,11 @@ impl Compiled {
             return Checked::Faults(vec![ArgumentFault { path: String::new(), message, suggestions: Vec::new() }]);
         }
         let instance = Value::Object(arguments.clone());
+        // Where the schema leads back into itself, or is held against very many values, the work is counted before it is done.
+        let foreseeable = !unfolded.recursive && unfolded.n.saturating_mul(n_values(&instance)) <= MAX_WORK;
+        if !foreseeable && !Work::new(&self.schema).fits(&instance) {
+            return Checked::Unchecked("its schema would take too long for these arguments".to_owned());
+        }
         let is_engines = |error: &ValidationError<'_>| {
             matches!(
                 error.kind(),
@@ -104,7 +113,7 @@ impl Compiled {
     }
 }
 
-fn compile(schema: &Value) -> Result<Validator, String> {
+fn compile(schema: &Value) -> Result<(Validator, Unfolded), String> {
     if depth(schema) > MAX_DEPTH {
         return Err(format!("its schema nests deeper than {MAX_DEPTH} levels"));
     }
@@ -117,23 +126,45 @@ fn compile(schema: &Value) -> Result<Validator, String> {
         .should_validate_formats(false)
         .build(schema)
         .map_err(|error| format!("its schema does not compile: {}", preview(&error.to_string())))?;
-    match unfolded(schema, schema, 0, &mut HashMap::new()) {
-        Some(n) if n <= MAX_UNFOLDED => Ok(validator),
+    let mut recursive = false;
+    match unfolded(schema, schema, 0, &mut HashMap::new(), &mut recursive) {
+        Some(n) if n <= MAX_UNFOLDED => Ok((validator, Unfolded { n, recursive })),
         Some(_) | None => Err("the references of its schema lead too far".to_owned()),
     }
 }
 
+/// What a schema comes to with every reference followed.
+struct Unfolded {
+    /// Subschemas that one value may be held against, a way back counted once.
+    n: u64,
+    /// Whether there is a way back.
+    recursive: bool,
+}
+
+/// Stands for a count that is not known yet: a way that meets it has come back to where it was.
+const UNDER_WAY: u64 = 0;
+
 /// How many subschemas a value may meet from here on, each reference counted as what it leads to; a way back to where it came
 /// from counts once. `None`: the way is too long, or a reference is not a plain pointer into this schema.
-fn unfolded(root: &Value, here: &Value, way: usize, known: &mut HashMap<*const Value, u64>) -> Option<u64> {
+fn unfolded(
+    root: &Value,
+    here: &Value,
+    way: usize,
+    known: &mut HashMap<*const Value, u64>,
+    recursive: &mut bool,
+) -> Option<u64> {
     if way > MAX_WAY {
         return None;
     }
     let place = std::ptr::from_ref(here);
-    if let Some(&n) = known.get(&place) {
-        return Some(n);
-    }
-    known.insert(place, 1);
+    match known.get(&place) {
+        Some(&UNDER_WAY) => {
+            *recursive = true;
+            return Some(1);
+        }
+        Some(&n) => return Some(n),
+        None => known.insert(place, UNDER_WAY),
+    };
     let mut n = 1_u64;
     match here {
         Value::Object(map) => {
@@ -144,18 +175,126 @@ fn unfolded(root: &Value, here: &Value, way: usize, known: &mut HashMap<*const V
                     }
                     _ => value,
                 };
-                n = n.saturating_add(unfolded(root, target, way + 1, known)?);
+                n = n.saturating_add(unfolded(root, target, way + 1, known, recursive)?);
             }
         }
         Value::Array(items) => {
             for item in items {
-                n = n.saturating_add(unfolded(root, item, way + 1, known)?);
+                n = n.saturating_add(unfolded(root, item, way + 1, known, recursive)?);
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
     known.insert(place, n);
     Some(n)
+}
+
+/// Counts what holding one value against a schema comes to, before it is done: a definition that leads back into itself by
+/// two ways doubles the work with every level of the value, and callers choose the levels.
+struct Work<'a> {
+    root: &'a Value,
+    known: HashMap<(*const Value, *const Value), u64>,
+}
+
+impl<'a> Work<'a> {
+    /// Longest way, references and levels together: validating recurses along it.
+    const MAX_WAY: usize = 1_000;
+
+    fn new(root: &'a Value) -> Self {
+        Self { root, known: HashMap::new() }
+    }
+
+    fn fits(mut self, value: &Value) -> bool {
+        self.count(self.root, value, 0).is_some_and(|n| n <= MAX_WORK)
+    }
+
+    /// Pairs of subschema and value, as if no branch were ever left early; `None`: too many to tell, or too long a way.
+    fn count(&mut self, schema: &'a Value, value: &Value, way: usize) -> Option<u64> {
+        let Value::Object(keywords) = schema else { return Some(1) };
+        let pair = (std::ptr::from_ref(schema), std::ptr::from_ref(value));
+        if let Some(&n) = self.known.get(&pair) {
+            return Some(n);
+        }
+        if way > Self::MAX_WAY || self.known.len() >= MAX_PAIRS {
+            return None;
+        }
+        self.known.insert(pair, 1);
+        let mut n = 1_u64;
+        let mut add = |more: Option<u64>| more.map(|more| n = n.saturating_add(more));
+        for (keyword, below) in keywords {
+            match (keyword.as_str(), below) {
+                ("$ref" | "$dynamicRef" | "$recursiveRef", Value::String(to)) => {
+                    let target = self.root.pointer(to.strip_prefix('#')?)?;
+                    add(self.count(target, value, way + 1))?;
+                }
+                ("allOf" | "anyOf" | "oneOf", Value::Array(all)) => {
+                    for one in all {
+                        add(self.count(one, value, way + 1))?;
+                    }
+                }
+                ("not" | "if" | "then" | "else", one) => add(self.count(one, value, way + 1))?,
+                ("dependentSchemas" | "dependencies", Value::Object(all)) => {
+                    for one in all.values() {
+                        add(self.count(one, value, way + 1))?;
+                    }
+                }
+                ("properties", Value::Object(all)) => {
+                    let Value::Object(members) = value else { continue };
+                    for (name, one) in all {
+                        if let Some(member) = members.get(name) {
+                            add(self.count(one, member, way + 1))?;
+                        }
+                    }
+                }
+                ("patternProperties", Value::Object(all)) => {
+                    for one in all.values() {
+                        for member in members(value) {
+                            add(self.count(one, member, way + 1))?;
+                        }
+                    }
+                }
+                ("prefixItems" | "items", Value::Array(all)) => {
+                    for (one, member) in all.iter().zip(members(value)) {
+                        add(self.count(one, member, way + 1))?;
+                    }
+                }
+                (
+                    "items"
+                    | "additionalItems"
+                    | "unevaluatedItems"
+                    | "contains"
+                    | "additionalProperties"
+                    | "unevaluatedProperties",
+                    one,
+                ) => {
+                    for member in members(value) {
+                        add(self.count(one, member, way + 1))?;
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.known.insert(pair, n);
+        Some(n)
+    }
+}
+
+fn members(value: &Value) -> Box<dyn Iterator<Item = &Value> + '_> {
+    match value {
+        Value::Array(items) => Box::new(items.iter()),
+        Value::Object(map) => Box::new(map.values()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Box::new(std::iter::empty()),
+    }
+}
+
+/// How many values there are in one, itself included.
+fn n_values(value: &Value) -> u64 {
+    let (mut n, mut open) = (0, vec![value]);
+    while let Some(value) = open.pop() {
+        n += 1;
+        open.extend(members(value));
+    }
+    n
 }
 
 /// Compiled schemas of the tools called last.
@@ -335,6 +474,33 @@ mod tests {
             let checked = Compiled::new(schema).check(&Map::new());
             assert_eq!(checked, Checked::Unchecked("the references of its schema lead too far".to_owned()));
         }
+    }
+
+    /// A definition that leads back into itself by two ways doubles the work with every level of the arguments.
+    #[test]
+    fn recursion_that_branches_is_bounded_by_the_arguments() {
+        let branching = json!({
+            "type": "object", "properties": {"tree": {"$ref": "#/$defs/node"}},
+            "$defs": {"node": {"anyOf": [
+                {"properties": {"next": {"$ref": "#/$defs/node"}, "leaf": {"const": 1}}, "required": ["leaf"]},
+                {"properties": {"next": {"$ref": "#/$defs/node"}, "leaf": {"const": 2}}, "required": ["leaf"]},
+            ]}}
+        });
+        let chain =
+            |depth| json!({"tree": (0..depth).fold(json!({"leaf": 3}), |next, _| json!({"leaf": 1, "next": next}))});
+        let too_long = "unchecked: its schema would take too long for these arguments";
+        check_arguments(branching.clone(), chain(60), too_long);
+        let shallow = Compiled::new(branching).check(chain(5).as_object().unwrap());
+        assert!(matches!(shallow, Checked::Faults(_)), "{shallow:?}");
+        // Recursion by one way only is common and cheap: trees, filters.
+        let tree = json!({
+            "type": "object", "properties": {"root": {"$ref": "#/$defs/node"}},
+            "$defs": {"node": {"type": "object", "properties": {
+                "left": {"$ref": "#/$defs/node"}, "right": {"$ref": "#/$defs/node"}, "name": {"type": "string"}}}}
+        });
+        let full = |depth| (0..depth).fold(json!({"name": "leaf"}), |below, _| json!({"left": below, "right": below}));
+        check_arguments(tree.clone(), json!({"root": full(10)}), "fits");
+        check_arguments(tree, json!({"root": full(17)}), too_long);
     }
 
     #[test]

@@ -113,7 +113,7 @@ pub struct NoMatch {
 pub struct Withheld {
     /// How many.
     pub count: u64,
-    /// How many per reason.
+    /// How many per kind of reason: `policy`.
     pub reasons: BTreeMap<String, u64>,
 }
 
@@ -444,10 +444,12 @@ pub struct Readiness {
     pub catalog_generation: u64,
     /// The generation that searches see.
     pub index_generation: u64,
-    /// Tools in the searched snapshot.
-    pub n_tools: usize,
-    /// Upstreams that are not ready.
-    pub upstreams_not_ready: usize,
+    /// Tools in the searched snapshot that the caller may see. Only for whoever brings the token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n_tools: Option<usize>,
+    /// Upstreams that are not ready, of those the caller may see. Only for whoever brings the token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstreams_not_ready: Option<usize>,
     /// What was found damaged at the start and set aside, if anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damage: Option<String>,

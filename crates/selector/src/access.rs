@@ -7,6 +7,9 @@ use toolscout_policy::{Decision, Moment, Policy, Subject, decide};
 use crate::evidence::AccessStage;
 use crate::select::Query;
 
+/// The one kind of reason for which tools are withheld.
+const POLICY: &str = "policy";
+
 /// Whether a card passes the caller's own filters.
 pub(crate) fn passes_filters(card: &ToolCard, query: &Query) -> bool {
     (query.upstreams.is_empty() || query.upstreams.contains(&card.id.upstream))
@@ -45,7 +48,8 @@ pub(crate) fn admit(snapshot: &Snapshot, policy: &Policy, caller: &Caller, query
         stage.n_in_filters += 1;
         match hidden_by(card, policy, caller) {
             None => allowed.insert(doc),
-            Some(rule) => *stage.denied.entry(rule).or_default() += 1,
+            // Not the rule itself: evidence is read by agents, and what rules there are is the operator's business.
+            Some(_rule) => *stage.denied.entry(POLICY.to_owned()).or_default() += 1,
         }
     }
     stage.n_allowed = allowed.len() as u64;

@@ -56,7 +56,7 @@ pub struct AccessStage {
     pub n_in_filters: u64,
     /// Of these, tools that policy lets the caller see.
     pub n_allowed: u64,
-    /// Rule → how many of the filtered tools it denied.
+    /// Kind of reason → how many of the filtered tools it denied. Never the rules themselves.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub denied: BTreeMap<String, u64>,
 }

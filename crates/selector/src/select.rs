@@ -122,7 +122,7 @@ impl NoMatchReason {
 pub struct Withheld {
     /// How many.
     pub count: u64,
-    /// Reason → how many.
+    /// Kind of reason → how many.
     pub reasons: BTreeMap<String, u64>,
 }
 

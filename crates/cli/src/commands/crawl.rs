@@ -55,7 +55,7 @@ pub(crate) async fn crawl(config: &Config, which: &[String], is_json: bool) -> E
         screen::json(&serde_json::json!({ "ok": all_well, "upstreams": crawled, "index": readiness }))?;
     } else {
         print(&crawled)?;
-        let n_tools = screen::count(readiness.n_tools, "tool");
+        let n_tools = screen::count(readiness.n_tools.unwrap_or_default(), "tool");
         screen::line(&format!(
             "\n{n_tools} in generation {} · index {}",
             readiness.index_generation, readiness.index_state

@@ -207,7 +207,10 @@ fn set_aside(store_dir: &Path) -> Vec<String> {
 async fn known(findings: &mut Findings, backend: &Backend) -> anyhow::Result<()> {
     let readiness = backend.readiness().await?;
     let generation = readiness.catalog_generation;
-    findings.ok("catalog", format!("{} in generation {generation}", screen::count(readiness.n_tools, "tool")));
+    findings.ok(
+        "catalog",
+        format!("{} in generation {generation}", screen::count(readiness.n_tools.unwrap_or_default(), "tool")),
+    );
     if let Some(damage) = &readiness.damage {
         findings.broken(
             "store",

@@ -45,7 +45,8 @@ impl Guard {
         self.hosts.is_empty() || self.hosts.iter().any(|allowed| *allowed == host || bare(allowed) == bare(name))
     }
 
-    fn admits_token(&self, headers: &HeaderMap) -> bool {
+    /// Whether the token is there and right, or none is wanted.
+    pub(crate) fn admits_token(&self, headers: &HeaderMap) -> bool {
         let Some(wanted) = &self.token else { return true };
         let brought = headers
             .get(AUTHORIZATION)

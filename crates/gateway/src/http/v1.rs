@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::body::Body;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::response::Json;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use toolscout_core::Caller;
@@ -15,6 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::App;
+use super::guard::Guard;
 use crate::error::OpError;
 use crate::lenient::{self, Mistake, kind};
 use crate::ops::{self, ToolsQuery};
@@ -71,7 +73,7 @@ async fn search(
 async fn tools(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
-    query: Result<Query<ToolsQuery>, axum::extract::rejection::QueryRejection>,
+    query: Result<Query<ToolsQuery>, QueryRejection>,
 ) -> Answer<ToolPage> {
     ops::tools(&app.services, &caller, &read_query(query)?).map(Json)
 }
@@ -82,9 +84,9 @@ async fn tools(
 async fn tool(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Answer<ToolDetails> {
-    in_time(&app, ops::tool(&app.services, &caller, &id)).await
+    in_time(&app, ops::tool(&app.services, &caller, &read_id(id)?)).await
 }
 
 /// Calls a tool. A failure that the tool itself reports is a 200 with `is_error`.
@@ -94,11 +96,11 @@ async fn tool(
 async fn call(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     body: Body,
 ) -> Answer<CallResponse> {
     let mut object = read_object(&app, body).await?;
-    object.insert("id".to_owned(), Value::from(id));
+    object.insert("id".to_owned(), Value::from(read_id(id)?));
     let asked = lenient::call(&object).map_err(|mistakes| OpError::BadRequest { mistakes })?;
     let conditions = ops::Conditions::default();
     // A client that goes away ends its call.
@@ -120,7 +122,7 @@ struct SelectionsQuery {
 async fn selections(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
-    query: Result<Query<SelectionsQuery>, axum::extract::rejection::QueryRejection>,
+    query: Result<Query<SelectionsQuery>, QueryRejection>,
 ) -> Answer<SelectionList> {
     let limit = read_query(query)?.limit;
     in_time(&app, ops::selections(&app.services, &caller, limit)).await
@@ -140,10 +142,10 @@ struct WhyQuery {
 async fn selection(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
-    query: Result<Query<WhyQuery>, axum::extract::rejection::QueryRejection>,
+    id: Result<Path<String>, PathRejection>,
+    query: Result<Query<WhyQuery>, QueryRejection>,
 ) -> Answer<ExplainResponse> {
-    let asked = ExplainRequest { selection_id: id, tool: read_query(query)?.tool };
+    let asked = ExplainRequest { selection_id: read_id(id)?, tool: read_query(query)?.tool };
     in_time(&app, ops::explain(&app.services, &caller, asked)).await
 }
 
@@ -153,22 +155,31 @@ async fn quality(State(app): State<Arc<App>>, Extension(caller): Extension<Calle
     Json(ops::quality(&app.services, &caller))
 }
 
-/// The state of every upstream.
+/// The state of every upstream that the caller may see.
 #[utoipa::path(get, path = "/v1/upstreams", responses((status = 200, body = UpstreamList), (status = "default", body = Problem)))]
-async fn upstreams(State(app): State<Arc<App>>) -> Json<UpstreamList> {
-    Json(ops::upstreams(&app.services))
+async fn upstreams(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>) -> Json<UpstreamList> {
+    Json(ops::upstreams(&app.services, &caller))
 }
 
 /// Crawls one upstream now and waits for the end.
 #[utoipa::path(post, path = "/v1/upstreams/{id}/crawl", params(("id" = String, Path, description = "Upstream id")),
     responses((status = 200, body = RecrawlResponse), (status = "default", body = Problem)))]
-async fn crawl(State(app): State<Arc<App>>, Path(id): Path<String>) -> Answer<RecrawlResponse> {
-    ops::recrawl(&app.services, &id).await.map(Json)
+async fn crawl(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    id: Result<Path<String>, PathRejection>,
+) -> Answer<RecrawlResponse> {
+    ops::recrawl(&app.services, &caller, &read_id(id)?).await.map(Json)
 }
 
-/// Whether requests are answered: 200, or 503 while they are not.
-pub(super) async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, Json<Readiness>) {
-    let readiness = ops::readiness(&app.services);
+/// Whether requests are answered: 200, or 503 while they are not. Answers everybody, but figures only those who may ask more.
+pub(super) async fn readyz(
+    State(app): State<Arc<App>>,
+    Extension(guard): Extension<Arc<Guard>>,
+    headers: HeaderMap,
+) -> (StatusCode, Json<Readiness>) {
+    let caller = guard.admits_token(&headers).then(|| Caller::local(""));
+    let readiness = ops::readiness(&app.services, caller.as_ref());
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(readiness))
 }
@@ -203,7 +214,14 @@ fn bad_body(message: String) -> OpError {
     OpError::BadRequest { mistakes: vec![Mistake { field: "body".to_owned(), message }] }
 }
 
-fn read_query<T>(query: Result<Query<T>, axum::extract::rejection::QueryRejection>) -> Result<T, OpError> {
+fn read_id(id: Result<Path<String>, PathRejection>) -> Result<String, OpError> {
+    id.map(|Path(id)| id).map_err(|rejection| {
+        let message = toolscout_core::text::preview(&rejection.body_text());
+        OpError::BadRequest { mistakes: vec![Mistake { field: "id".to_owned(), message }] }
+    })
+}
+
+fn read_query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, OpError> {
     query.map(|Query(query)| query).map_err(|rejection| {
         let message = toolscout_core::text::preview(&rejection.body_text());
         OpError::BadRequest { mistakes: vec![Mistake { field: "query".to_owned(), message }] }

@@ -49,9 +49,18 @@ pub async fn call(
     let view = parts.catalog.view();
     let card = resolve(&view, &parts.policy, caller, &request.id).map_err(OpError::UnknownTool)?;
     let span = info_span!("call", tool = %card.id, client = %preview(&caller.client));
-    let selection = request.selection_id.as_deref().and_then(SelectionId::parse);
+    let asked_for = request.selection_id.as_deref().map(str::trim).filter(|id| !id.is_empty());
+    let selection = asked_for.and_then(SelectionId::parse);
     let judge = Judge { services, card, generation: view.generation, selection, started: Instant::now() };
+    // A model that mistypes it still wants its call made; but the outcome then counts for no selection, which it should know.
+    let note = asked_for
+        .filter(|_| judge.selection.is_none())
+        .map(|id| format!("selection_id \"{}\" is none that search_tools gives (sel_…) and was left out", preview(id)));
     let answer = permitted_call(&judge, caller, request, conditions).instrument(span).await;
+    let answer = answer.map(|mut answer| {
+        answer.notes.extend(note);
+        answer
+    });
     if let Err(error) = &answer
         && let Some(fault) = error.call_fault()
     {

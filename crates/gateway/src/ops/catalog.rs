@@ -7,7 +7,7 @@ use toolscout_core::{Caller, UpstreamId};
 use utoipa::IntoParams;
 
 use super::details::{details, upstream_state};
-use super::resolve::visible;
+use super::resolve::{visible, visible_upstream, visible_upstreams};
 use super::search::{rounded, summary, unknown_upstream};
 use crate::error::OpError;
 use crate::lenient::Mistake;
@@ -39,7 +39,7 @@ pub fn tools(services: &Services, caller: &Caller, query: &ToolsQuery) -> Result
     let quality = parts.quality.view();
     let upstream = match &query.upstream {
         None => None,
-        Some(asked) => Some(known_upstream(services, asked)?),
+        Some(asked) => Some(known_upstream(services, caller, asked)?),
     };
     let of_upstream = |card: &&Arc<toolscout_core::ToolCard>| {
         upstream.as_ref().is_none_or(|id| card.id.upstream == *id) && visible(&parts.policy, caller, card)
@@ -110,10 +110,11 @@ pub fn quality(services: &Services, caller: &Caller) -> QualityList {
     QualityList { tools: known.into_iter().map(row).collect(), dropped: parts.quality.dropped() }
 }
 
-/// The state of every upstream.
-pub fn upstreams(services: &Services) -> UpstreamList {
+/// The state of every upstream that the caller may see.
+pub fn upstreams(services: &Services, caller: &Caller) -> UpstreamList {
     let view = services.parts.catalog.view();
-    let rows = view.upstreams.values().map(|row| UpstreamStatus {
+    let seen = view.upstreams.values().filter(|row| visible_upstream(&view, &services.parts.policy, caller, &row.id));
+    let rows = seen.map(|row| UpstreamStatus {
         id: row.id.to_string(),
         state: row.state.as_str().to_owned(),
         since: row.since.rfc3339(),
@@ -126,31 +127,48 @@ pub fn upstreams(services: &Services) -> UpstreamList {
 }
 
 /// Crawls one upstream now and waits for the end.
-pub async fn recrawl(services: &Services, id: &str) -> Result<RecrawlResponse, OpError> {
-    let id = UpstreamId::new(id).map_err(|_| unknown_upstream(services.parts.catalog.view().upstreams.keys(), id))?;
-    services.parts.recrawl.recrawl(id).await
+pub async fn recrawl(services: &Services, caller: &Caller, id: &str) -> Result<RecrawlResponse, OpError> {
+    let parts = &services.parts;
+    let unknown = || {
+        let view = parts.catalog.view();
+        unknown_upstream(visible_upstreams(&view, &parts.policy, caller), id)
+    };
+    let asked = UpstreamId::new(id).map_err(|_| unknown())?;
+    if !visible_upstream(&parts.catalog.view(), &parts.policy, caller, &asked) {
+        return Err(unknown());
+    }
+    match parts.recrawl.recrawl(asked).await {
+        // The nearest that whoever crawls can name are not chosen for this caller.
+        Err(OpError::UnknownUpstream { .. }) => Err(unknown()),
+        outcome => outcome,
+    }
 }
 
-/// Whether the service can answer, and how well.
-pub fn readiness(services: &Services) -> Readiness {
+/// Whether the service can answer, and how well; figures of the catalog only for a known caller, and of what it may see.
+pub fn readiness(services: &Services, caller: Option<&Caller>) -> Readiness {
     let parts = &services.parts;
     let (view, snapshot) = (parts.catalog.view(), parts.index.snapshot());
-    let is_ready = |row: &&Arc<toolscout_catalog::UpstreamRow>| row.state != toolscout_catalog::UpstreamState::Ready;
+    let n_tools = |caller| snapshot.view().tools.iter().filter(|card| visible(&parts.policy, caller, card)).count();
+    let n_not_ready = |caller| {
+        let rows = view.upstreams.values().filter(|row| row.state != toolscout_catalog::UpstreamState::Ready);
+        rows.filter(|row| visible_upstream(&view, &parts.policy, caller, &row.id)).count()
+    };
     Readiness {
         ready: !services.drain.is_draining(),
         index_state: if parts.embedder.is_some() { snapshot.state().as_str() } else { "lexical" }.to_owned(),
         index_reason: snapshot.progress().reason.clone(),
         catalog_generation: view.generation.0,
         index_generation: snapshot.generation().0,
-        n_tools: snapshot.view().len(),
-        upstreams_not_ready: view.upstreams.values().filter(is_ready).count(),
+        n_tools: caller.map(n_tools),
+        upstreams_not_ready: caller.map(n_not_ready),
         damage: parts.damage.clone(),
     }
 }
 
-fn known_upstream(services: &Services, asked: &str) -> Result<UpstreamId, OpError> {
-    let view = services.parts.catalog.view();
+fn known_upstream(services: &Services, caller: &Caller, asked: &str) -> Result<UpstreamId, OpError> {
+    let (view, policy) = (services.parts.catalog.view(), &services.parts.policy);
     let id = UpstreamId::new(asked).ok();
-    id.filter(|id| view.upstream(id).is_some() || !view.tools_of(id).is_empty())
-        .ok_or_else(|| unknown_upstream(view.upstreams.keys(), asked))
+    let is_there = |id: &UpstreamId| view.upstream(id).is_some() || !view.tools_of(id).is_empty();
+    id.filter(|id| is_there(id) && visible_upstream(&view, policy, caller, id))
+        .ok_or_else(|| unknown_upstream(visible_upstreams(&view, policy, caller), asked))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use toolscout_catalog::CatalogView;
 use toolscout_core::text::preview;
-use toolscout_core::{Caller, ToolCard, ToolId};
+use toolscout_core::{Caller, SideEffect, ToolCard, ToolId, ToolName, UpstreamId};
 use toolscout_policy::{Decision, Moment, Policy, Subject, decide};
 
 use crate::wire::UnknownTool;
@@ -20,6 +20,26 @@ pub(crate) fn subject(card: &ToolCard) -> Subject<'_> {
 /// Whether the caller may know of the tool.
 pub(crate) fn visible(policy: &Policy, caller: &Caller, card: &ToolCard) -> bool {
     policy.permits_all() || matches!(decide(policy, caller, &subject(card), Moment::See), Decision::Granted(_))
+}
+
+/// Whether the caller may know of an upstream: of any of its tools, or, as long as it has none, of tools it may come to have.
+pub(crate) fn visible_upstream(view: &CatalogView, policy: &Policy, caller: &Caller, id: &UpstreamId) -> bool {
+    let tools = view.tools_of(id);
+    if policy.permits_all() || !tools.is_empty() {
+        return policy.permits_all() || tools.iter().any(|card| visible(policy, caller, card));
+    }
+    let any = ToolId { upstream: id.clone(), name: ToolName::new("any").expect("a plain word is a tool name") };
+    let subject = Subject { id: &any, side_effect: SideEffect::Read, tags: &[] };
+    matches!(decide(policy, caller, &subject, Moment::See), Decision::Granted(_))
+}
+
+/// The upstreams that the caller may know of.
+pub(crate) fn visible_upstreams<'v>(
+    view: &'v CatalogView,
+    policy: &'v Policy,
+    caller: &'v Caller,
+) -> impl Iterator<Item = &'v UpstreamId> {
+    view.upstreams.keys().filter(|id| visible_upstream(view, policy, caller, id))
 }
 
 /// The tool of an id, a wire name, or a bare name that only one visible tool has. A tool that the caller may not see does not

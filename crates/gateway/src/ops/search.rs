@@ -6,9 +6,11 @@ use serde_json::Value;
 use toolscout_core::text::{preview, sanitize};
 use toolscout_core::{Caller, ContentHash, SelectionId, SideEffect, UpstreamId};
 use toolscout_index::Snapshot;
+use toolscout_policy::Policy;
 use toolscout_selector::{Query, Selection};
 use tracing::{Instrument as _, info_span, warn};
 
+use super::resolve::{visible_upstream, visible_upstreams};
 use crate::error::OpError;
 use crate::lenient::{MAX_LIMIT, Mistake};
 use crate::selections::Kept;
@@ -69,7 +71,7 @@ pub(crate) async fn find(
     }
     let parts = &services.parts;
     let snapshot = parts.index.snapshot();
-    let (upstreams, max_side_effect) = read_filters(&snapshot, filters)?;
+    let (upstreams, max_side_effect) = read_filters(&snapshot, &parts.policy, caller, filters)?;
     let vector = query_vector(services, text).await;
     let query = Query {
         text: text.to_owned(),
@@ -117,15 +119,24 @@ async fn query_vector(services: &Services, text: &str) -> Option<Arc<[f32]>> {
     }
 }
 
-fn read_filters(snapshot: &Snapshot, filters: &Filters) -> Result<(Vec<UpstreamId>, Option<SideEffect>), OpError> {
-    let known = &snapshot.view().upstreams;
+fn read_filters(
+    snapshot: &Snapshot,
+    policy: &Policy,
+    caller: &Caller,
+    filters: &Filters,
+) -> Result<(Vec<UpstreamId>, Option<SideEffect>), OpError> {
+    let view = snapshot.view();
+    let is_known = |id: &UpstreamId| {
+        let is_there = view.upstreams.contains_key(id) || !view.tools_of(id).is_empty();
+        is_there && visible_upstream(view, policy, caller, id)
+    };
     let mut upstreams = Vec::new();
     for name in &filters.upstreams {
         // The server's display name is what a model may have seen; its slug is what people make ids of.
         let id = UpstreamId::new(name).or_else(|_| UpstreamId::slug(name)).ok();
-        match id.filter(|id| known.contains_key(id) || !snapshot.view().tools_of(id).is_empty()) {
+        match id.filter(is_known) {
             Some(id) => upstreams.push(id),
-            None => return Err(unknown_upstream(known.keys(), name)),
+            None => return Err(unknown_upstream(visible_upstreams(view, policy, caller), name)),
         }
     }
     let max_side_effect = match filters.max_side_effect.as_deref() {

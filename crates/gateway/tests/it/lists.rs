@@ -84,21 +84,38 @@ fn changed_forge() -> toolscout_catalog::Listing {
     changed
 }
 
+fn restored_forge() -> toolscout_catalog::Listing {
+    toolscout_catalog::Listing { at: toolscout_core::Timestamp(3), ..forge() }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_legacy_session_hears_of_changes_of_pinned_tools_only() {
     let gateway = start(pinned(&["forge:list_issues"])).await;
     let client = gateway.connect(Era::Legacy).await;
     client.list_tools(None).await.unwrap();
     let heard = || client.service().list_changes.load(Ordering::SeqCst);
-    gateway.apply(listing("other", vec![json!({"name": "new", "inputSchema": {"type": "object"}})])).await;
-    gateway.apply(changed_forge()).await;
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    while heard() == 0 {
-        assert!(tokio::time::Instant::now() < deadline, "nothing heard");
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    let until_heard = async |n: u64| {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while heard() < n {
+            assert!(tokio::time::Instant::now() < deadline, "heard {} of {n}", heard());
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    for (n, pinned_change) in (0..).zip([changed_forge(), restored_forge()]) {
+        let other = json!({"name": format!("new_{n}"), "inputSchema": {"type": "object"}});
+        let told_before = heard();
+        let at = toolscout_core::Timestamp(n + 2);
+        gateway.apply(toolscout_catalog::Listing { at, ..listing("other", vec![other]) }).await;
+        // Time for the session to be told, where a mistake would tell it.
+        for _ in 0..3 {
+            client.list_tools(None).await.unwrap();
+        }
+        assert_eq!(heard(), told_before, "a change of another tool was told");
+        gateway.apply(pinned_change).await;
+        until_heard(n + 1).await;
+        assert_eq!(heard(), n + 1);
     }
-    assert_eq!(heard(), 1);
-    assert_eq!(names(&client.list_tools(None).await.unwrap()), META);
+    assert_eq!(names(&client.list_tools(None).await.unwrap()).len(), META.len() + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

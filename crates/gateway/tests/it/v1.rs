@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use toolscout_core::{Secret, UpstreamId};
 use toolscout_gateway::wire::RecrawlResponse;
 use toolscout_gateway::{HttpOptions, OpError, Recrawl};
+use toolscout_policy::{Glob, Policy};
 use toolscout_testkit::e2e::http;
 
 use crate::fixture::{Gateway, Setup, read, start};
@@ -52,6 +53,9 @@ async fn every_documented_route_answers() {
         };
         assert_ne!(body["error"]["code"], "no_route", "{route}");
     }
+    let note = json!({"arguments": {"path": "a"}, "selection_id": "selection 5"});
+    let (status, answer) = gateway.post("/v1/tools/files:read_file/call", note).await;
+    assert_eq!((status, answer["notes"][0].as_str().unwrap().contains("selection 5")), (200, true), "{answer}");
     let (status, body) = gateway.get("/v1/nothing").await;
     assert_eq!((status, &body["error"]["code"]), (404, &json!("no_route")));
     // Every schema that is referred to is there.
@@ -163,6 +167,14 @@ async fn failures_have_a_code_a_hint_and_an_id() {
     check("/v1/selections/sel_x", None, 404, "unknown_selection").await;
     check("/v1/tools?upstream=fils", None, 404, "unknown_upstream").await;
     check("/v1/tools?limit=many", None, 400, "bad_request").await;
+    for path in ["/v1/tools/%ff", "/v1/selections/%ff"] {
+        check(path, None, 400, "bad_request").await;
+    }
+    for path in ["/v1/tools/%ff/call", "/v1/upstreams/%ff/crawl"] {
+        check(path, Some(json!({})), 400, "bad_request").await;
+    }
+    check("/v1/search", None, 405, "wrong_method").await;
+    check("/healthz", Some(json!({})), 405, "wrong_method").await;
     let unfit = check("/v1/tools/files:read_file/call", Some(json!({"arguments": {}})), 422, "invalid_arguments").await;
     assert_eq!(unfit["error"]["details"]["signature"], "read_file(path*)");
     gateway.fake.script("files:read_file", async |_| Err(crate::fixture::closed()));
@@ -246,6 +258,43 @@ async fn a_token_opens_and_nothing_else_does() {
     assert_eq!(get(None, "/mcp").await, 401);
     assert_eq!(get(Some("hunter2"), "/v1/tools").await, 200);
     assert_eq!(get(None, "/healthz").await, 200);
+    // Health answers everybody, but tells strangers nothing of the catalog.
+    let (_, seen) = read(reqwest::Client::new().get(gateway.url("/readyz")).send().await.unwrap()).await;
+    assert_eq!((&seen["ready"], seen.get("n_tools"), seen.get("upstreams_not_ready")), (&json!(true), None, None));
+    let known = reqwest::Client::new().get(gateway.url("/readyz")).bearer_auth("hunter2");
+    assert_eq!(read(known.send().await.unwrap()).await.1["n_tools"], 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn upstreams_without_a_visible_tool_are_not_named() {
+    let policy = Policy { deny: vec![Glob::new("forge:*")], ..Policy::default() };
+    let gateway = start(Setup { policy, recrawl: Arc::new(Counting), ..Setup::default() }).await;
+    let (_, listed) = gateway.get("/v1/upstreams").await;
+    let ids: Vec<&str> =
+        listed["upstreams"].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap()).collect();
+    assert!(ids.contains(&"files") && !ids.contains(&"forge"), "{ids:?}");
+    assert_eq!(gateway.get("/readyz").await.1["n_tools"], 3);
+    for path in ["/v1/tools?upstream=frge", "/v1/tools?upstream=forge", "/v1/quality"] {
+        let (_, mut answer) = gateway.get(path).await;
+        answer["error"]["message"] = json!("what was asked for may be repeated");
+        assert!(!answer.to_string().contains("forge"), "{path} {answer}");
+    }
+    let (status, answer) = gateway.post("/v1/upstreams/forge/crawl", json!({})).await;
+    assert_eq!((status, &answer["error"]["code"]), (404, &json!("unknown_upstream")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn legacy_sessions_are_bounded() {
+    let http = HttpOptions { max_sessions: 1, ..Setup::default().http };
+    let gateway = start(Setup { http, ..Setup::default() }).await;
+    let client = gateway.connect(toolscout_upstream::Era::Legacy).await;
+    let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+        "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}});
+    let request = reqwest::Client::new().post(gateway.url("/mcp")).header("content-type", "application/json");
+    let request = request.header("accept", "application/json, text/event-stream").body(hello.to_string());
+    let (status, body) = read(request.send().await.unwrap()).await;
+    assert_eq!((status, &body["error"]["code"]), (503, &json!("busy")));
+    assert!(!client.list_tools(None).await.unwrap().tools.is_empty(), "the one that is open goes on");
 }
 
 #[tokio::test(flavor = "multi_thread")]
