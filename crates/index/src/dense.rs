@@ -100,11 +100,12 @@ impl DenseSnapshot {
     }
 
     fn search_graph(&self, graph: &Graph, query: &[f32], allow: &Allow, k: usize, share: f64) -> Vec<DenseHit> {
-        // Ask for so many that about twice `k` remain after filtering: int8 order is not f32 order, and what is allowed is
-        // not spread evenly. Too few all the same: the caller searches exactly.
-        let n_asked = (2.0 * k as f64 / share).ceil() as usize + 32;
+        // Ask for so many that somewhat more than `k` remain after filtering: int8 order is not f32 order, and what is
+        // allowed is not spread evenly. Each one more is time; too few all the same: the caller searches exactly.
+        let n_asked = (1.25 * k as f64 / share).ceil() as usize + 32;
         let mut hits: Vec<DenseHit> = graph
-            .nearest(&Quantised::of(query), n_asked)
+            .nearest(&self.rows, &Quantised::of(query), n_asked)
+            .into_iter()
             .filter_map(|row| {
                 let doc = *self.doc_of.get(row as usize)?;
                 let wanted = doc != NONE && allow.contains(doc);

@@ -33,9 +33,10 @@ pub struct IndexOptions {
     pub dir: Option<PathBuf>,
     /// How vectors are searched.
     pub dense: DenseMode,
-    /// With [`DenseMode::Auto`]: the number of vectors from which the graph is used. Exact search (int8 first, f32 where it
-    /// matters) takes some 30 µs per thousand vectors; up to 27,540 it was several times faster than a graph asked for the
-    /// hundred candidates of a selection. `examples/hnsw_recall.rs` measures it.
+    /// With [`DenseMode::Auto`]: the number of vectors from which the graph is used. 25,000. Exact search (int8 first, f32
+    /// where it matters) takes some 25 to 40 µs per thousand vectors; the graph takes 0.3 to 0.6 ms whatever there is, asked
+    /// for the hundred candidates of a selection, and some milliseconds a vector to build. They meet at about 10,000; from
+    /// 25,000 on the graph takes half the time or less. `examples/hnsw_recall.rs` measures it.
     pub hnsw_from: usize,
     /// How the graph is knit.
     pub graph: GraphOptions,
@@ -43,7 +44,7 @@ pub struct IndexOptions {
 
 impl Default for IndexOptions {
     fn default() -> Self {
-        Self { dir: None, dense: DenseMode::Auto, hnsw_from: 40_000, graph: GraphOptions::default() }
+        Self { dir: None, dense: DenseMode::Auto, hnsw_from: 25_000, graph: GraphOptions::default() }
     }
 }
 

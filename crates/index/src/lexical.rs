@@ -89,13 +89,11 @@ pub struct LexicalOptions {
     pub k1: f64,
     /// How much long fields are held against a card, 0 to 1; .75 is usual for prose.
     pub b: f64,
-    /// Whether neighbouring query words are also looked up written as one: `pull request` finds `pullrequest`.
-    pub join_words: bool,
 }
 
 impl Default for LexicalOptions {
     fn default() -> Self {
-        Self { boosts: [3.0, 1.5, 2.0, 1.5, 1.0, 0.5, 1.0, 1.5], k1: 1.2, b: 0.75, join_words: false }
+        Self { boosts: [3.0, 1.5, 2.0, 1.5, 1.0, 0.5, 1.0, 1.5], k1: 1.2, b: 0.75 }
     }
 }
 
@@ -282,12 +280,7 @@ impl LexicalSnapshot {
         let mut scratch = SCRATCH.take();
         scratch.scores.resize(self.n_docs, 0.0);
         scratch.weights.resize(self.n_docs, 0.0);
-        let mut terms = ANALYSER.with_borrow_mut(|analyser| analyser.query_terms(text));
-        if options.join_words {
-            let joined: Vec<String> = terms.windows(2).map(|pair| pair.concat()).collect();
-            terms.extend(joined);
-            terms.truncate(crate::analyser::MAX_QUERY_TERMS);
-        }
+        let terms = ANALYSER.with_borrow_mut(|analyser| analyser.query_terms(text));
         // len(f, d) comes as one byte: one table per field replaces a division per posting.
         let tables = self.length_tables(options);
         let mut run_terms = Vec::with_capacity(terms.len());

@@ -1,22 +1,28 @@
 //! An HNSW graph over the first rows, built once and never changed.
 //!
-//! It holds the int8 forms only (a quarter of the memory); who asks scores its proposals in f32.
-//! Later rows are searched beside it and removed ones filtered out, until there are enough of them to build a new one.
+//! hnsw_rs builds it over the int8 forms; what is kept is who is linked to whom, as plain lists of row numbers. Searching
+//! hnsw_rs's own structure spends about four fifths of its time on hashing, reference counts and small allocations, one fifth
+//! on products, so that looking at *every* vector was faster up to some tens of thousands. The same search along the lists
+//! takes a third of the time, needs no second copy of the vectors, and is read back from disk without hnsw_rs, which ends
+//! the *process* on bad input.
+//!
+//! The graph proposes by int8 products; who asks scores its proposals in f32. Later rows are searched beside it and removed
+//! ones filtered out, until there are enough of them to build a new one.
 //!
 //! On disk a graph is a folder of its own, written under a temporary name, checked, and renamed into place: `graph.json`
-//! with the checksums, `rows.bin` with the key of each row, and the two files of hnsw_rs. hnsw_rs ends the *process* on bad
-//! input, so nothing is handed to it before its checksum was found right.
+//! with the checksums, `rows.bin` with the key of each row, and `links.bin`.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::path::Path;
 
 use hnsw_rs::anndists::dist::distances::Distance;
-use hnsw_rs::api::AnnT as _;
 use hnsw_rs::hnsw::Hnsw;
-use hnsw_rs::hnswio::HnswIo;
 use serde::{Deserialize, Serialize};
 use toolscout_core::ContentHash;
 
 use super::rows::{Quantised, Rows, dot_i8};
+use super::scan::Total;
 use crate::Error;
 
 /// How densely the graph is knit. More of either is better recall, slower building and more memory.
@@ -66,9 +72,40 @@ fn split(joined: &[i8]) -> (&[i8], f32) {
 
 /// A finished graph.
 pub(crate) struct Graph {
-    hnsw: Hnsw<'static, i8, CoarseCosine>,
     options: GraphOptions,
     len: usize,
+    /// Where a search starts: a row of the topmost layer.
+    entry: u32,
+    /// Layer 0 holds every row, each one above about a `links`th of the one below.
+    layers: Vec<Links>,
+}
+
+/// The links of one layer: row `r` is linked to `to[starts[r]..starts[r + 1]]`.
+struct Links {
+    starts: Vec<u32>,
+    to: Vec<u32>,
+}
+
+impl Links {
+    fn of(&self, row: u32) -> &[u32] {
+        &self.to[self.starts[row as usize] as usize..self.starts[row as usize + 1] as usize]
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend(self.starts.iter().chain(&self.to).flat_map(|number| number.to_le_bytes()));
+    }
+
+    /// Takes one layer of `len` rows off the front; `None` unless every link leads to a row.
+    fn read(from: &mut impl Iterator<Item = u32>, len: usize) -> Option<Self> {
+        let starts: Vec<u32> = from.take(len + 1).collect();
+        let n_links = *starts.get(len)?;
+        let to: Vec<u32> = from.take(n_links as usize).collect();
+        let sound = starts[0] == 0
+            && starts.is_sorted()
+            && to.len() == n_links as usize
+            && to.iter().all(|&row| (row as usize) < len);
+        sound.then_some(Self { starts, to })
+    }
 }
 
 /// `graph.json`.
@@ -80,13 +117,14 @@ struct Manifest {
     model: String,
     n_rows: usize,
     dimension: usize,
+    n_layers: usize,
+    entry: u32,
     /// File name and sha256, for each of the others.
     files: Vec<(String, ContentHash)>,
 }
 
-const FORMAT: u32 = 1;
-const BASENAME: &str = "hnsw";
-const FILES: [&str; 3] = ["rows.bin", "hnsw.hnsw.graph", "hnsw.hnsw.data"];
+const FORMAT: u32 = 2;
+const FILES: [&str; 2] = ["rows.bin", "links.bin"];
 
 /// A graph from disk, and which row stands where.
 pub(crate) struct Loaded {
@@ -117,9 +155,36 @@ impl Graph {
             let borrowed: Vec<(&Vec<i8>, usize)> = joined.iter().map(|(vector, row)| (vector, *row)).collect();
             hnsw.parallel_insert(&borrowed);
         }
-        let mut graph = Self { hnsw, options, len };
-        graph.hnsw.set_searching_mode(true);
-        Some(graph)
+        Some(Self::of_hnsw(&hnsw, options, len))
+    }
+
+    fn of_hnsw(hnsw: &Hnsw<'static, i8, CoarseCosine>, options: GraphOptions, len: usize) -> Self {
+        let points = hnsw.get_point_indexation();
+        let top = points.get_layer_iterator(usize::from(hnsw.get_max_level_observed())).next();
+        let entry = top.map_or(0, |point| point.get_origin_id() as u32);
+        // Layer by layer, row by row. A point is listed in the topmost layer it belongs to.
+        let mut layers: Vec<Vec<Vec<u32>>> = Vec::new();
+        for point in points {
+            let linked = point.get_neighborhood_id();
+            for (layer, neighbours) in linked.iter().enumerate().filter(|(_, neighbours)| !neighbours.is_empty()) {
+                while layers.len() <= layer {
+                    layers.push(vec![Vec::new(); len]);
+                }
+                layers[layer][point.get_origin_id()] = neighbours.iter().map(|n| n.get_origin_id() as u32).collect();
+            }
+        }
+        let layers = layers
+            .into_iter()
+            .map(|rows| {
+                let (mut starts, mut to) = (vec![0], Vec::new());
+                for linked in rows {
+                    to.extend(linked);
+                    starts.push(u32::try_from(to.len()).expect("links of more rows than memory holds"));
+                }
+                Links { starts, to }
+            })
+            .collect();
+        Self { options, len, entry, layers }
     }
 
     /// How many rows it knows.
@@ -127,12 +192,57 @@ impl Graph {
         self.len
     }
 
-    /// About `n` rows near the query, in no particular order.
-    pub(crate) fn nearest(&self, query: &Quantised, n: usize) -> impl Iterator<Item = u32> {
-        let n = n.min(self.len);
+    /// About `n` rows near the query, in no particular order. `rows` are those it was built over, or more.
+    ///
+    /// Malkov and Yashunin 2016, algorithm 5: from the top down to the nearest row of each layer, then in the bottom layer
+    /// along the links of the nearest row not yet visited, until it is farther than the `ef` nearest found so far.
+    pub(crate) fn nearest(&self, rows: &Rows, query: &Quantised, n: usize) -> Vec<u32> {
+        let Some((bottom, above)) = self.layers.split_first() else { return (0..self.len as u32).collect() };
+        let near = |row: u32| {
+            let (values, scale) = rows.coarse(row);
+            // The query's own scale is the same for all.
+            dot_i8(values, &query.values) * scale
+        };
+        let mut at = (Total(near(self.entry)), self.entry);
+        for layer in above.iter().rev() {
+            while let Some(nearer) = layer.of(at.1).iter().map(|&row| (Total(near(row)), row)).max().filter(|n| *n > at)
+            {
+                at = nearer;
+            }
+        }
         let ef = self.options.ef_search.max(n);
-        let found = if self.len == 0 { Vec::new() } else { self.hnsw.search(&join(&query.values, query.scale), n, ef) };
-        found.into_iter().map(|neighbour| neighbour.get_origin_id() as u32)
+        let mut visited = vec![0u64; self.len.div_ceil(64)];
+        let mut visit = |row: u32| {
+            let (word, bit) = (&mut visited[row as usize / 64], 1 << (row % 64));
+            let first = *word & bit == 0;
+            *word |= bit;
+            first
+        };
+        visit(at.1);
+        // The nearest on top; and the worst of the best `ef` on top.
+        let mut ahead = BinaryHeap::from([at]);
+        let mut best = BinaryHeap::with_capacity(ef + 1);
+        best.push(Reverse(at));
+        let mut fresh = Vec::new();
+        while let Some(next) = ahead.pop() {
+            let bar = best.peek().map_or(f32::MIN, |Reverse((Total(near), _))| *near);
+            if best.len() == ef && next.0.0 < bar {
+                break;
+            }
+            fresh.extend(bottom.of(next.1).iter().copied().filter(|&row| visit(row)));
+            for row in fresh.drain(..) {
+                let found = (Total(near(row)), row);
+                let wanted = best.len() < ef || best.peek().is_some_and(|Reverse(worst)| found > *worst);
+                if wanted {
+                    ahead.push(found);
+                    best.push(Reverse(found));
+                    if best.len() > ef {
+                        best.pop();
+                    }
+                }
+            }
+        }
+        best.into_iter().map(|Reverse((_, row))| row).collect()
     }
 
     /// Writes the graph to the folder `at`, whole or not at all; what was there goes. `keys` are the rows' keys.
@@ -143,14 +253,9 @@ impl Graph {
         std::fs::create_dir_all(&temporary).map_err(io)?;
         let rows: Vec<u8> = keys.iter().flat_map(|key| key.to_le_bytes()).collect();
         std::fs::write(temporary.join(FILES[0]), rows).map_err(io)?;
-        let written = self.hnsw.file_dump(&temporary, BASENAME).map_err(|source| Error::Graph(source.to_string()))?;
-        if written != BASENAME {
-            // After a reload hnsw_rs chooses a name of its own.
-            for file in &FILES[1..] {
-                let own = file.replacen(BASENAME, &written, 1);
-                std::fs::rename(temporary.join(own), temporary.join(file)).map_err(io)?;
-            }
-        }
+        let mut links = Vec::new();
+        self.layers.iter().for_each(|layer| layer.write(&mut links));
+        std::fs::write(temporary.join(FILES[1]), links).map_err(io)?;
         let files = FILES
             .iter()
             .map(|file| {
@@ -166,6 +271,8 @@ impl Graph {
             model: model.to_owned(),
             n_rows: keys.len(),
             dimension,
+            n_layers: self.layers.len(),
+            entry: self.entry,
             files,
         };
         let json = serde_json::to_vec_pretty(&manifest).expect("a manifest is plain data");
@@ -207,14 +314,14 @@ impl Graph {
         if !rest.is_empty() || keys.len() != manifest.n_rows {
             return doubt("rows.bin has another length");
         }
-        // hnsw_rs borrows the reader for the graph's life. It is some hundred bytes, once per start.
-        let reader: &'static HnswIo = Box::leak(Box::new(HnswIo::new(at, BASENAME)));
-        let mut hnsw = reader.load_hnsw_with_dist(CoarseCosine).map_err(|source| Error::Graph(source.to_string()))?;
-        hnsw.set_searching_mode(true);
-        if hnsw.get_nb_point() != keys.len() {
-            return doubt("the graph has another number of rows");
-        }
-        Ok(Some(Loaded { graph: Self { hnsw, options, len: keys.len() }, keys }))
+        let links = std::fs::read(at.join(FILES[1])).map_err(|source| Error::Io { path: at.join(FILES[1]), source })?;
+        let mut numbers = links.as_chunks::<4>().0.iter().map(|number| u32::from_le_bytes(*number));
+        let layers: Option<Vec<Links>> =
+            (0..manifest.n_layers).map(|_| Links::read(&mut numbers, keys.len())).collect();
+        let Some(layers) = layers.filter(|_| (manifest.entry as usize) < keys.len().max(1)) else {
+            return doubt("links.bin leads to rows that are not there");
+        };
+        Ok(Some(Loaded { graph: Self { options, len: keys.len(), entry: manifest.entry, layers }, keys }))
     }
 }
 

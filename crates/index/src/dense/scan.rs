@@ -57,8 +57,8 @@ pub(crate) fn nearest(
 }
 
 /// A number that orders totally. [`toolscout_core::Score`] does it for f64.
-#[derive(PartialEq)]
-struct Total(f32);
+#[derive(Clone, Copy, PartialEq)]
+pub(super) struct Total(pub(super) f32);
 
 impl Eq for Total {}
 
