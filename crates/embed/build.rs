@@ -53,8 +53,9 @@ fn main() {
         return;
     };
     let library = PathBuf::from(variable("OUT_DIR")).join(format!("onnxruntime-{VERSION}-{platform}.bin"));
-    if !library.exists()
-        && let Err(reason) = fetch(platform, sha256, member, &library)
+    let notices = library.with_extension("txt");
+    if !(library.exists() && notices.exists())
+        && let Err(reason) = fetch(platform, sha256, member, &library, &notices)
     {
         for line in reason.lines().chain([HOW_ELSE]) {
             println!("cargo::error={line}");
@@ -62,17 +63,18 @@ fn main() {
         std::process::exit(1);
     }
     println!("cargo::rustc-env=TOOLSCOUT_ORT_LIBRARY={}", library.display());
+    println!("cargo::rustc-env=TOOLSCOUT_ORT_NOTICES={}", notices.display());
     println!("cargo::rustc-cfg=runtime_inside");
 }
 
-fn fetch(platform: &str, sha256: &str, member: &str, library: &Path) -> Result<(), String> {
+fn fetch(platform: &str, sha256: &str, member: &str, library: &Path, notices: &Path) -> Result<(), String> {
     let script = PathBuf::from(variable("CARGO_MANIFEST_DIR")).join("fetch_runtime.py");
     let mut reasons = format!("cannot get ONNX Runtime {VERSION} for {platform} from PyPI");
     for python in ["python3", "python"] {
         let run = Command::new(python)
             .arg(&script)
             .args([VERSION, platform, sha256, member])
-            .args([cache_dir().as_path(), library])
+            .args([cache_dir().as_path(), library, notices])
             .output();
         match run {
             Ok(output) if output.status.success() => return Ok(()),

@@ -1,9 +1,10 @@
 """Fetches ONNX Runtime's shared library for build.rs, with nothing but Python's own pip.
 
-    python3 fetch_runtime.py VERSION PLATFORM SHA256 MEMBER CACHE_FOLDER OUT
+    python3 fetch_runtime.py VERSION PLATFORM SHA256 MEMBER CACHE_FOLDER OUT NOTICES
 
 Takes the PyPI wheel of that version and platform from CACHE_FOLDER, or from the file that TOOLSCOUT_ONNXRUNTIME_WHEEL names,
-or through `pip download`; checks its SHA-256; writes the library MEMBER in it to OUT.
+or through `pip download`; checks its SHA-256; writes the library MEMBER in it to OUT,
+and its licence with the notices of third parties, which go wherever the library goes, to NOTICES.
 Standard library only, Python 3.8 or newer. pip honours its usual settings (mirror, proxy), as the hash is checked anyway.
 """
 
@@ -57,14 +58,20 @@ def fetch(version, platform, sha256, cache):
     return wheel
 
 
+def write(path, content):
+    partial = pathlib.Path(path + ".partial")
+    partial.write_bytes(content)
+    os.replace(partial, path)
+
+
 def main():
-    version, platform, sha256, member, cache, out = sys.argv[1:]
+    version, platform, sha256, member, cache, out, notices = sys.argv[1:]
     wheel = fetch(version, platform, sha256, pathlib.Path(cache))
     with zipfile.ZipFile(wheel) as files:
-        library = files.read(member)
-    partial = pathlib.Path(out + ".partial")
-    partial.write_bytes(library)
-    os.replace(partial, out)
+        texts = [files.read(f"onnxruntime/{name}") for name in ("LICENSE", "ThirdPartyNotices.txt")]
+        # Whatever the texts are written in, what is made of them is UTF-8.
+        write(notices, "\n\n".join(text.decode("utf-8", "replace") for text in texts).encode())
+        write(out, files.read(member))
 
 
 if __name__ == "__main__":

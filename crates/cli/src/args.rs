@@ -101,7 +101,13 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Check everything that has to work, and say how to mend it
-    Doctor(Output),
+    Doctor {
+        /// Print instead the licences of what is inside this program
+        #[arg(long)]
+        licences: bool,
+        #[command(flatten)]
+        output: Output,
+    },
     /// Print the completion script of a shell
     Completions {
         /// Which shell
@@ -229,7 +235,7 @@ pub(crate) enum Tools {
         /// Its arguments as a JSON object; @FILE reads a file, - standard input
         #[arg(value_name = "JSON", conflicts_with = "args")]
         arguments: Option<String>,
-        /// One argument; may be repeated. VALUE is JSON where it reads as JSON, else text
+        /// One argument; may be repeated. VALUE is read as the type that the tool wants
         #[arg(long = "arg", short = 'a', value_name = "NAME=VALUE")]
         args: Vec<String>,
         /// The selection that led here

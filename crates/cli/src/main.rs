@@ -82,7 +82,10 @@ async fn dispatch(cli: Cli) -> Ended {
         Command::Upstreams(Upstreams::Import { source, dry_run }) => {
             return commands::upstreams::import(&source, dry_run, &flags, &outside);
         }
-        Command::Doctor(output) => return commands::doctor::doctor(&flags, &outside, output.json).await,
+        Command::Doctor { licences: true, .. } => return commands::doctor::licences(),
+        Command::Doctor { licences: false, output } => {
+            return commands::doctor::doctor(&flags, &outside, output.json).await;
+        }
         command => command,
     };
     if let Command::Serve(Serve { bind: Some(bind), .. }) = &command {
@@ -149,7 +152,7 @@ async fn ask(command: Command, backend: &Backend) -> Ended {
         | Command::Bench(_)
         | Command::Models(_)
         | Command::Config(_)
-        | Command::Doctor(_)
+        | Command::Doctor { .. }
         | Command::Completions { .. } => unreachable!("dispatched before"),
     }
 }

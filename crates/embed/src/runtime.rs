@@ -43,6 +43,14 @@ pub struct RuntimeInfo {
     pub source: String,
 }
 
+/// The licence of the ONNX Runtime inside the binary and the notices of what it is made of; `None` where none is inside.
+pub fn notices() -> Option<&'static str> {
+    #[cfg(runtime_inside)]
+    return Some(inside::NOTICES);
+    #[cfg(not(runtime_inside))]
+    None
+}
+
 /// The runtime as the whole process shares it.
 #[derive(Clone)]
 pub(crate) struct Runtime {
@@ -143,6 +151,7 @@ mod inside {
     use super::{Error, Path, PathBuf, Runtime, RuntimeOptions, Unpack, debug, open};
 
     const VERSION: Option<&str> = Some(env!("TOOLSCOUT_ORT_VERSION"));
+    pub(super) static NOTICES: &str = include_str!(env!("TOOLSCOUT_ORT_NOTICES"));
     static LIBRARY: &[u8] = include_bytes!(env!("TOOLSCOUT_ORT_LIBRARY"));
 
     pub(super) fn load(options: &RuntimeOptions) -> Result<Runtime, Error> {

@@ -3,6 +3,7 @@
 //! Everything is measured in one run, in turns, because absolute times on shared machines mean little and ratios more.
 //! Queries differ by a last character between the turns, so that no turn finds the vector of another remembered.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -181,19 +182,28 @@ async fn embed_alone(services: &Services, query: String) -> anyhow::Result<f64> 
     Ok(tokio::task::spawn_blocking(embed).await??)
 }
 
-/// The files as one tools.jsonl. With several, each file's servers get its folder's name in front: two catalogs may both know a
-/// `github`, and the later would replace the earlier.
+/// The files as one tools.jsonl. With several, each file's servers and ids get its folder's name in front: two catalogs may
+/// both know a `github`, and the later would replace the earlier, or number their tools alike.
 fn catalog_lines(files: &[PathBuf]) -> anyhow::Result<Vec<u8>> {
     let mut all = Vec::new();
-    for file in files {
+    let mut prefixes = BTreeSet::new();
+    for (nth, file) in (1..).zip(files) {
         let prefix = match files.len() {
             1 => None,
             _ => file.parent().and_then(Path::file_name).or(file.file_stem()).map(|name| name.to_string_lossy()),
         };
+        let prefix = prefix.map(|name| match prefixes.insert(name.to_string()) {
+            true => name.to_string(),
+            false => format!("{name}-{nth}"),
+        });
         for_each_line(file, |line, mut tool| {
             if let Some(prefix) = &prefix {
                 let server = tool.get("server").and_then(Value::as_str).unwrap_or("tools");
                 tool["server"] = format!("{prefix}-{server}").into();
+                let id = tool.get("id").map(|id| id.as_str().map_or_else(|| id.to_string(), str::to_owned));
+                if let Some(id) = id {
+                    tool["id"] = format!("{prefix}-{id}").into();
+                }
             }
             serde_json::to_writer(&mut all, &tool).with_context(|| format!("line {line}"))?;
             all.push(b'\n');
@@ -261,7 +271,7 @@ fn table(figures: &Figures) -> anyhow::Result<()> {
     screen::line(&format!(
         "{}, {}",
         screen::count(figures.n_tools, "tool"),
-        screen::count(figures.n_queries, "question")
+        if figures.n_queries == 1 { "1 query".to_owned() } else { format!("{} queries", figures.n_queries) }
     ))?;
     screen::line(&format!(
         "  index from nothing     words {}, all {}",
@@ -302,12 +312,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = |folder: &str| {
             let folder = dir.path().join(folder);
-            std::fs::create_dir(&folder).unwrap();
-            std::fs::write(folder.join("tools.jsonl"), "{\"server\":\"github\",\"name\":\"x\"}\n\n").unwrap();
+            std::fs::create_dir_all(&folder).unwrap();
+            let line = r#"{"id":7,"server":"github","name":"x","description":"","input_schema":{"type":"object"}}"#;
+            std::fs::write(folder.join("tools.jsonl"), format!("{line}\n\n")).unwrap();
             folder.join("tools.jsonl")
         };
-        let text = String::from_utf8(catalog_lines(&[file("one"), file("two")]).unwrap()).unwrap();
-        assert!(text.contains("one-github") && text.contains("two-github"), "{text}");
-        assert_eq!(text.lines().count(), 2);
+        let lines = catalog_lines(&[file("one"), file("two"), file("other/two")]).unwrap();
+        let store = Store::temporary().unwrap();
+        let catalog = toolscout_catalog::Catalog::open(&store, toolscout_catalog::Overlays::default()).unwrap();
+        let imported = catalog.import_jsonl(lines.as_slice(), toolscout_core::Timestamp(1)).unwrap();
+        assert_eq!((imported.n_tools, imported.problems.len()), (3, 0));
+        let upstreams: Vec<String> = catalog.view().upstreams.keys().map(ToString::to_string).collect();
+        assert_eq!(upstreams, ["one-github", "two-3-github", "two-github"]);
     }
 }

@@ -87,6 +87,23 @@ pub(crate) async fn doctor(flags: &Flags, outside: &Outside, is_json: bool) -> E
     Ok(if is_broken { Exit::Failed } else { Exit::Done })
 }
 
+/// `doctor --licences`: what is inside the binary and not ours, with the notices that have to go along.
+pub(crate) fn licences() -> Ended {
+    screen::line("toolscout: Apache-2.0\n")?;
+    screen::line(include_str!("../../../../LICENSE"))?;
+    if let Ok(model) = toolscout_embed::Manifest::read(&toolscout_embed::ModelSource::Builtin) {
+        screen::line(&format!("\nThe built-in embedding model {}: {}\n", model.id, model.licence))?;
+    }
+    match toolscout_embed::runtime::notices() {
+        Some(notices) => screen::line(&format!("\nThe built-in ONNX Runtime:\n\n{notices}"))?,
+        None => screen::line("\nNo ONNX Runtime is built in.")?,
+    }
+    screen::line(
+        "\nThe Rust crates compiled in, with their licences: Cargo.lock and `cargo metadata` of this version.",
+    )?;
+    Ok(Exit::Done)
+}
+
 fn configuration(findings: &mut Findings, config: &Config) {
     match &config.file {
         Some(file) => findings.ok("configuration", file.display().to_string()),

@@ -106,7 +106,12 @@ pub(crate) struct Call<'a> {
 pub(crate) async fn call(call: &Call<'_>, backend: &Backend) -> Ended {
     let arguments = match call.arguments {
         Some(text) => read_arguments(text)?,
-        None => pairs(call.args)?,
+        None if call.args.is_empty() => Map::new(),
+        None => {
+            let found = backend.details(&[call.id.to_owned()]).await?;
+            // Without the tool there is nothing to go by; the call says so itself.
+            pairs(call.args, found.tools.first().map(|tool| &tool.input_schema))?
+        }
     };
     let request = CallRequest {
         id: call.id.to_owned(),
@@ -153,16 +158,60 @@ fn read_arguments(text: &str) -> anyhow::Result<Map<String, Value>> {
     }
 }
 
-fn pairs(args: &[String]) -> anyhow::Result<Map<String, Value>> {
+/// `NAME=VALUE` pairs as the tool's schema wants them.
+fn pairs(args: &[String], schema: Option<&Value>) -> anyhow::Result<Map<String, Value>> {
     let mut arguments = Map::new();
     for arg in args {
         let Some((name, text)) = arg.split_once('=') else {
             return Err(usage("an argument is not of the form NAME=VALUE", "write --arg path=/tmp"));
         };
-        let value = serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()));
-        arguments.insert(name.to_owned(), value);
+        let property = schema.and_then(|schema| schema.get("properties")?.get(name));
+        arguments.insert(name.to_owned(), value_of(text, property));
     }
     Ok(arguments)
+}
+
+/// The text as the type that the property has. Where it has none or several, as JSON if it reads as JSON of such a type.
+fn value_of(text: &str, property: Option<&Value>) -> Value {
+    let mut types = Vec::new();
+    if let Some(property) = property {
+        types_of(property, &mut types);
+    }
+    let as_text = || Value::String(text.to_owned());
+    if types == ["string"] {
+        return as_text();
+    }
+    let Ok(value) = serde_json::from_str::<Value>(text) else { return as_text() };
+    let fits = match &value {
+        Value::Null => types.contains(&"null"),
+        Value::Bool(_) => types.contains(&"boolean"),
+        Value::Number(_) => types.contains(&"number") || types.contains(&"integer"),
+        Value::String(_) => types.contains(&"string"),
+        Value::Array(_) => types.contains(&"array"),
+        Value::Object(_) => types.contains(&"object"),
+    };
+    // What fits no type goes as it reads: the check of the arguments then says what would be right.
+    if !fits && types.contains(&"string") { as_text() } else { value }
+}
+
+/// The types that a property names, itself or in plain alternatives.
+fn types_of<'a>(property: &'a Value, types: &mut Vec<&'a str>) {
+    match property.get("type") {
+        Some(Value::String(one)) => types.push(one),
+        Some(Value::Array(all)) => types.extend(all.iter().filter_map(Value::as_str)),
+        _ => {}
+    }
+    for alternative in ["anyOf", "oneOf"] {
+        for one in property.get(alternative).and_then(Value::as_array).into_iter().flatten() {
+            // One level: an alternative of alternatives is read as JSON.
+            types.extend(one.get("type").and_then(Value::as_str));
+        }
+    }
+    if types.is_empty()
+        && property.get("enum").and_then(Value::as_array).is_some_and(|all| all.iter().all(Value::is_string))
+    {
+        types.push("string");
+    }
 }
 
 /// The result as a person wants it: its text blocks; what is no text by its kind.
@@ -219,4 +268,33 @@ pub(crate) async fn quality(is_json: bool, backend: &Backend) -> Ended {
         screen::say(&format!("{} outcomes were not counted: too many at once", list.dropped));
     }
     Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(property: Value, text: &str, expect: Value) {
+        assert_eq!(value_of(text, Some(&property)), expect, "{text} for {property}");
+    }
+
+    #[test]
+    fn an_argument_is_read_as_the_type_that_the_schema_names() {
+        check(json!({"type": "string"}), "5", json!("5"));
+        check(json!({"type": "string"}), "true", json!("true"));
+        check(json!({"type": "integer"}), "5", json!(5));
+        check(json!({"type": "integer"}), "five", json!("five"));
+        check(json!({"type": ["string", "null"]}), "5", json!("5"));
+        check(json!({"type": ["string", "null"]}), "null", json!(null));
+        check(json!({"anyOf": [{"type": "string"}, {"type": "integer"}]}), "5", json!(5));
+        check(json!({"anyOf": [{"type": "string"}, {"type": "null"}]}), "5", json!("5"));
+        check(json!({"type": "array"}), "[1]", json!([1]));
+        check(json!({"enum": ["1", "2"]}), "1", json!("1"));
+        check(json!({}), "5", json!(5));
+        assert_eq!(value_of("5", None), json!(5));
+        assert_eq!(value_of("a b", None), json!("a b"));
+    }
 }

@@ -43,6 +43,15 @@ fn check(unpack: &Path, library: Option<&Path>, expect: &str) {
 }
 
 #[test]
+fn the_library_inside_comes_with_its_licence_and_notices() {
+    let inside = option_env!("TOOLSCOUT_ORT_LIBRARY").is_some();
+    let notices = toolscout_embed::runtime::notices();
+    assert_eq!(notices.is_some(), inside);
+    let says = |text| notices.is_none_or(|notices| notices.contains(text));
+    assert!(says("MIT License") && says("THIRD PARTY SOFTWARE NOTICES"));
+}
+
+#[test]
 fn the_library_inside_can_be_unpacked_and_leaves_nothing_behind() {
     if option_env!("TOOLSCOUT_ORT_LIBRARY").is_none() {
         return;
