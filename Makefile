@@ -20,8 +20,8 @@ conformance: ## The official MCP conformance suite, legs A, B and C (LEGS="A" fo
 bench: ## The benchmarks behind the figures of README.
 	cargo bench --workspace
 
-deny: ## Check the licences of all dependencies (needs `cargo install cargo-deny`).
-	cargo deny --workspace check licenses bans sources
+deny: ## Check licences, bans and sources of all dependencies (with cargo-deny where it is installed).
+	@tests/setup/deny.sh
 
 setup: ## Fetch the pinned servers and tools that demo and tests use into .tools/.
 	tests/setup/setup.sh all
