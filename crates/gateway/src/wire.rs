@@ -192,7 +192,7 @@ pub struct CallRequest {
     #[serde(default)]
     #[schema(value_type = Object)]
     pub arguments: Map<String, Value>,
-    /// The selection that recommended the tool.
+    /// The selection that recommended the tool. What is no selection id is left out, and `notes` in the answer says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selection_id: Option<String>,
     /// True to go ahead where policy wants a confirmation.
