@@ -354,6 +354,10 @@ pub(crate) enum Eval {
     Run(EvalRun),
     /// Compare two reports
     Compare(EvalCompare),
+    /// Make one page and one picture of several reports
+    Leaderboard(EvalLeaderboard),
+    /// Ask recorded searches again under another configuration, and show what would change
+    Replay(EvalReplay),
 }
 
 #[derive(Debug, Args)]
@@ -426,4 +430,53 @@ pub(crate) struct EvalCompare {
     /// Queries that moved most, to show each way
     #[arg(long, default_value_t = 5)]
     pub(crate) moved: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvalLeaderboard {
+    /// Reports of `eval run --json`, a column each
+    #[arg(required = true, value_name = "REPORT")]
+    pub(crate) reports: Vec<PathBuf>,
+    /// Where to write the page as Markdown [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Where to write the picture
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+    /// Where to write a page with every report in full
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// The commit that was measured [default: what git says here]
+    #[arg(long, value_name = "HASH", env = "GITHUB_SHA")]
+    pub(crate) commit: Option<String>,
+    /// The day of the measurement [default: today]
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub(crate) date: Option<String>,
+    /// The machine of the measurement, in words [default: this one]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) machine: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvalReplay {
+    /// The newest so many of the recorded searches. Only those whose words were kept (search.store_queries) can be asked again
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub(crate) last: usize,
+    /// Which of our arms answers, as in eval run. Model and policy are those of the configuration
+    #[arg(long, value_name = "ARM", default_value = "hybrid")]
+    pub(crate) arm: String,
+    /// Weight of meaning against words, 0 to 1
+    #[arg(long, value_name = "WEIGHT")]
+    pub(crate) dense_weight: Option<f64>,
+    /// Confidence below which nothing is selected, 0 to 1
+    #[arg(long, value_name = "CONFIDENCE")]
+    pub(crate) abstain_below: Option<f64>,
+    /// Tools of an answer [default: as many as were asked for]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=50))]
+    pub(crate) limit: Option<u16>,
+    /// Differences to show
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) show: usize,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }

@@ -77,6 +77,7 @@ async fn dispatch(cli: Cli) -> Ended {
             return Ok(Exit::Done);
         }
         Command::Eval(Eval::Compare(args)) => return commands::eval::compare(args),
+        Command::Eval(Eval::Leaderboard(args)) => return commands::eval::leaderboard(&args),
         Command::Upstreams(Upstreams::Add(args)) => return commands::upstreams::add(&args, &flags, &outside),
         Command::Upstreams(Upstreams::Remove { name }) => return commands::upstreams::remove(&name, &flags, &outside),
         Command::Upstreams(Upstreams::Import { source, dry_run }) => {
@@ -103,6 +104,7 @@ async fn dispatch(cli: Cli) -> Ended {
         }
         Command::Catalog(CatalogCommand::Export { file }) => commands::catalog::export(&config, file.as_deref()).await,
         Command::Eval(Eval::Run(args)) => commands::eval::run(args, &config).await,
+        Command::Eval(Eval::Replay(args)) => commands::replay::replay(args, &config).await,
         Command::Bench(args) => commands::bench::bench(&args, &config).await,
         Command::Models(Models::List(output)) => commands::models::list(&config, output.json),
         Command::Models(Models::Verify(output)) => commands::models::verify(&config, output.json).await,

@@ -1,10 +1,11 @@
-//! `eval run` and `eval compare` for the command line: everything but the parsing of flags.
+//! `eval run`, `eval compare` and `eval leaderboard` for the command line: everything but the parsing of flags.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::compare::{CompareOptions, Comparison, compare, decisive};
 use crate::error::Error;
+use crate::leaderboard::{self, Edition};
 use crate::report::Report;
 use crate::run::{Progress, RunOptions, run};
 
@@ -34,6 +35,21 @@ pub struct CompareArgs {
     pub json: Option<PathBuf>,
     /// Queries that moved to show each way.
     pub n_moved: usize,
+}
+
+/// What `eval leaderboard` is asked to do.
+#[derive(Debug, Clone)]
+pub struct BoardArgs {
+    /// The reports, a column each, in this order.
+    pub reports: Vec<PathBuf>,
+    /// Where the Markdown goes; printed if nowhere.
+    pub out: Option<PathBuf>,
+    /// Where the picture goes, if anywhere.
+    pub svg: Option<PathBuf>,
+    /// Where the HTML page goes, if anywhere.
+    pub html: Option<PathBuf>,
+    /// What was measured, when and where.
+    pub edition: Edition,
 }
 
 /// How a command ended. `cli` makes exit codes of it.
@@ -89,6 +105,31 @@ pub fn compare_command(args: &CompareArgs, out: &mut dyn Write) -> Result<Compar
     }
     print(out, &comparison.to_text(args.n_moved))?;
     Ok(comparison)
+}
+
+/// Puts several reports into one page and one picture.
+pub fn board_command(args: &BoardArgs, out: &mut dyn Write) -> Result<(), Error> {
+    let reports = args.reports.iter().map(|path| Report::read(path)).collect::<Result<Vec<_>, _>>()?;
+    let picture = args.svg.as_deref().map(|svg| seen_from(args.out.as_deref(), svg));
+    let page = leaderboard::markdown(&reports, &args.edition, picture.as_deref());
+    match &args.out {
+        Some(path) => write(path, &page)?,
+        None => print(out, &page)?,
+    }
+    if let Some(path) = &args.svg {
+        write(path, &leaderboard::svg(&reports, &args.edition))?;
+    }
+    if let Some(path) = &args.html {
+        write(path, &leaderboard::html(&reports, &args.edition))?;
+    }
+    Ok(())
+}
+
+/// How a page links to a file: by its name where both lie in one folder, else by the path given.
+fn seen_from(page: Option<&Path>, file: &Path) -> String {
+    let is_beside = page.is_some_and(|page| page.parent() == file.parent());
+    let name = if is_beside { file.file_name().map(Path::new) } else { None };
+    name.unwrap_or(file).display().to_string()
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Error> {

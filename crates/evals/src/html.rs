@@ -2,34 +2,54 @@
 
 use std::fmt::Write as _;
 
-use crate::report::{MetricReport, Report};
+use crate::compare::{CompareOptions, Comparison, compare};
+use crate::plot::{self, Mark, escape};
+use crate::report::{ArmReport, ConfidenceReport, MetricReport, Report};
 use crate::score::ALL;
 
 /// The figures that get a plot: one for finding, one for order, one for doing the whole task, and the refusals.
-const PLOTTED: &[&str] = &["recall@5", "ndcg@10", "complete@10", "no_match_recall", "false_refusal"];
+const PLOTTED: &[&str] =
+    &["recall@5", "ndcg@10", "complete@10", "group_recall@5", "no_match_recall", "false_refusal", "false_confidence"];
+/// What is set against latency.
+const QUALITY: &str = "recall@5";
+/// What stages are judged by.
+const STAGE_METRICS: &[&str] = &["recall@5", "hit@1", "ndcg@10", "complete@10", "no_match_recall", "false_refusal"];
+/// Arms whose confidence is plotted: more than a few lines would hide each other.
+const RELIABILITY_OF: &[&str] = &["hybrid", "bm25", "dense"];
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#1b1f24}\
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}td,th{padding:.2rem .7rem;text-align:right;border-bottom:1px solid #e3e6ea}\
 td:nth-child(-n+2),th:nth-child(-n+2){text-align:left}.wide{overflow-x:auto}small,.quiet{color:#667}svg{max-width:100%;height:auto}\
-h2{margin-top:2.5rem}@media(prefers-color-scheme:dark){body{background:#14171b;color:#e3e6ea}td,th{border-color:#333a42}svg text{fill:#e3e6ea}}";
-
-/// Bars of arms, distinguishable also without colour by their order and labels (Okabe and Ito's palette).
-const COLOURS: &[&str] = &["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999999"];
+h2{margin-top:2.5rem}@media(prefers-color-scheme:dark){body{background:#14171b;color:#e3e6ea}td,th{border-color:#333a42}}svg text{fill:currentColor}";
 
 /// The page.
 pub fn page(report: &Report) -> String {
+    let mut html = head(&report.set);
+    body(&mut html, report);
+    html.push_str("</body></html>\n");
+    html
+}
+
+/// Up to and with the opening of the body.
+pub(crate) fn head(title: &str) -> String {
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>toolscout eval: {}</title>\
+         <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style></head><body>\n",
+        escape(title)
+    )
+}
+
+/// Everything about one report.
+pub(crate) fn body(html: &mut String, report: &Report) {
     let about = &report.about;
-    let set = escape(&report.set);
-    let mut html = format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>toolscout eval: {set}</title>\
-         <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style></head><body>\n<h1>{set}</h1>\n"
-    );
     let _ = writeln!(
         html,
-        "<p>{} queries over {} tools, {} asked for. Lines on bars and figures in brackets are 95 % intervals \
+        "<h1>{}</h1>\n<p>{} queries over {} tools{}, {} asked for. Lines on bars and figures in brackets are 95 % intervals \
          ({} redrawn sets, seed {}).<br><small>toolscout {}; {}; catalog {}, queries {}</small></p>",
+        escape(&report.set),
         about.n_queries,
         about.n_tools,
+        if about.distractors.is_empty() { "" } else { ", those of other catalogs included" },
         report.k,
         about.resamples,
         about.seed,
@@ -39,77 +59,94 @@ pub fn page(report: &Report) -> String {
         escape(first_12(&about.queries)),
     );
     for metric in PLOTTED {
-        plot(&mut html, report, metric);
+        bars(html, report, metric);
     }
-    figures(&mut html, report);
-    latencies(&mut html, report);
-    remarks(&mut html, report);
-    html.push_str("</body></html>\n");
-    html
+    against_latency(html, report);
+    stages(html, report);
+    reliability(html, report);
+    figures(html, report);
+    latencies(html, report);
+    remarks(html, report);
 }
 
-fn plot(html: &mut String, report: &Report, metric: &str) {
-    const LEFT: f64 = 190.0;
-    const WIDTH: f64 = 620.0;
-    const ROW: f64 = 18.0;
-    let mut bars: Vec<(Option<&str>, usize, &str, MetricReport)> = Vec::new();
-    for slice in slice_names(report) {
-        let mut heading = Some(slice);
-        for (i, arm) in report.arms.iter().enumerate() {
-            if let Some(figure) = report.metric(&arm.arm, slice, metric) {
-                bars.push((heading.take(), i, &arm.arm, figure));
-            }
-        }
+/// A figure of every arm and slice.
+fn bars(html: &mut String, report: &Report, metric: &str) {
+    let marks = |slice: &str| -> Vec<Mark> {
+        let arms = report.arms.iter().enumerate();
+        arms.filter_map(|(n, arm)| Some(mark(&arm.arm, report.metric(&arm.arm, slice, metric)?, n))).collect()
+    };
+    let groups: Vec<(String, Vec<Mark>)> = slice_names(report)
+        .into_iter()
+        .map(|slice| (slice.to_owned(), marks(slice)))
+        .filter(|(_, marks)| !marks.is_empty())
+        .collect();
+    if !groups.is_empty() {
+        let svg = plot::bars(&groups, &format!("{metric} by arm and slice"));
+        let _ = write!(html, "<h2>{metric}</h2>\n{svg}");
     }
-    if bars.is_empty() {
+}
+
+pub(crate) fn mark(name: &str, figure: MetricReport, n: usize) -> Mark {
+    let MetricReport { value, low, high, .. } = figure;
+    Mark { name: name.to_owned(), value, low, high, colour: plot::colour(n) }
+}
+
+fn against_latency(html: &mut String, report: &Report) {
+    let point = |(n, arm): (usize, &ArmReport)| {
+        Some((mark(&arm.arm, report.metric(&arm.arm, ALL, QUALITY)?, n), arm.latency_ms?.p50))
+    };
+    let points: Vec<(Mark, f64)> = report.arms.iter().enumerate().filter_map(point).collect();
+    if points.len() > 1 {
+        let _ = write!(html, "<h2>{QUALITY} against latency</h2>\n{}", plot::against_latency(&points, QUALITY));
+    }
+}
+
+/// What hybrid has over itself with one stage off: paired over the queries, so that the intervals say something.
+fn stages(html: &mut String, report: &Report) {
+    const HYBRID: &str = "hybrid";
+    let without: Vec<&str> =
+        report.arms.iter().filter_map(|arm| arm.arm.starts_with("hybrid-no-").then_some(arm.arm.as_str())).collect();
+    if without.is_empty() || report.arms.iter().all(|arm| arm.arm != HYBRID) {
         return;
     }
-    let n_headings = bars.iter().filter(|bar| bar.0.is_some()).count();
-    let height = ROW * (bars.len() + n_headings) as f64 + 24.0;
-    let _ = write!(
-        html,
-        "<h2>{metric}</h2>\n<svg viewBox=\"0 0 {} {height}\" width=\"{}\" role=\"img\" aria-label=\"{metric} by arm and slice\" \
-         font-size=\"12\">\n",
-        LEFT + WIDTH + 70.0,
-        LEFT + WIDTH + 70.0,
-    );
-    for tenth in [0.0, 0.25, 0.5, 0.75, 1.0] {
-        let x = LEFT + WIDTH * tenth;
-        let _ = writeln!(
-            html,
-            "<line x1=\"{x}\" x2=\"{x}\" y1=\"0\" y2=\"{}\" stroke=\"#8884\"/><text x=\"{x}\" y=\"{}\" text-anchor=\"middle\">{tenth}</text>",
-            height - 20.0,
-            height - 6.0
-        );
-    }
-    let mut y = 0.0;
-    for (heading, arm_idx, arm, figure) in bars {
-        if let Some(slice) = heading {
-            let _ = writeln!(html, "<text x=\"0\" y=\"{}\" font-weight=\"600\">{}</text>", y + 13.0, escape(slice));
-            y += ROW;
+    let (seed, resamples) = (report.about.seed, report.about.resamples);
+    let difference = |without: &&str| {
+        let arms = Some(((*without).to_owned(), HYBRID.to_owned()));
+        compare(report, report, &CompareOptions { arms, seed, resamples })
+    };
+    let compared: Vec<Comparison> = without.iter().map(difference).collect();
+    html.push_str("<h2>What each stage adds</h2>\n<p>hybrid less hybrid without the stage, over all queries.</p>\n");
+    for metric in STAGE_METRICS {
+        let of = |(n, (name, comparison)): (usize, (&&str, &Comparison))| {
+            let changes = &comparison.pairs.first()?.changes;
+            let change = changes.iter().find(|change| change.slice == ALL && change.metric == *metric)?;
+            let name = name.trim_start_matches("hybrid-no-").to_owned();
+            let (value, low, high) = (change.difference, change.low, change.high);
+            Some(Mark { name, value, low, high, colour: plot::colour(n) })
+        };
+        let marks: Vec<Mark> = without.iter().zip(&compared).enumerate().filter_map(of).collect();
+        if !marks.is_empty() {
+            let svg = plot::differences(&marks, &format!("what each stage adds to {metric}"));
+            let _ = write!(html, "<h3>{metric}</h3>\n{svg}");
         }
-        let (middle, x) = (y + ROW / 2.0, |value: f64| LEFT + WIDTH * value.clamp(0.0, 1.0));
-        let colour = COLOURS[arm_idx % COLOURS.len()];
-        let _ = writeln!(
-            html,
-            "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text><rect x=\"{LEFT}\" y=\"{}\" width=\"{:.1}\" height=\"{}\" fill=\"{colour}\"/>\
-             <line x1=\"{:.1}\" x2=\"{:.1}\" y1=\"{middle}\" y2=\"{middle}\" stroke=\"currentColor\" stroke-width=\"1.5\"/>\
-             <text x=\"{:.1}\" y=\"{}\">{:.3}</text>",
-            LEFT - 8.0,
-            y + 13.0,
-            escape(arm),
-            y + 3.0,
-            x(figure.value) - LEFT,
-            ROW - 6.0,
-            x(figure.low),
-            x(figure.high),
-            x(figure.high.max(figure.value)) + 6.0,
-            y + 13.0,
-            figure.value
-        );
-        y += ROW;
     }
-    html.push_str("</svg>\n");
+}
+
+fn reliability(html: &mut String, report: &Report) {
+    let plotted = |arm: &&ArmReport| RELIABILITY_OF.contains(&arm.arm.as_str());
+    let series: Vec<(String, &ConfidenceReport)> = report
+        .arms
+        .iter()
+        .filter(plotted)
+        .filter_map(|arm| Some((arm.arm.clone(), arm.confidence.as_ref()?)))
+        .collect();
+    if !series.is_empty() {
+        let _ = write!(
+            html,
+            "<h2>Can the confidence be believed?</h2>\n<p>On the dashed line it is right as often as it says.</p>\n{}",
+            plot::reliability(&series)
+        );
+    }
 }
 
 fn figures(html: &mut String, report: &Report) {
@@ -199,31 +236,4 @@ fn slice_names(report: &Report) -> Vec<&str> {
 
 fn first_12(hash: &str) -> &str {
     hash.get(..12).unwrap_or(hash)
-}
-
-/// Ids and names are a stranger's.
-fn escape(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars().filter(|c| !toolscout_core::text::is_hidden(*c)) {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            c => safe.push(c),
-        }
-    }
-    safe
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_strangers_text_stays_text() {
-        assert_eq!(escape("<b onclick=\"x\">&'"), "&lt;b onclick=&quot;x&quot;&gt;&amp;&#39;");
-        assert_eq!(escape("a\u{202e}b"), "ab");
-    }
 }

@@ -22,6 +22,6 @@ pub mod validate;
 pub mod wire;
 
 pub use error::OpError;
-pub use selections::{SelectionLog, SelectionOptions};
+pub use selections::{Kept, SelectionLog, SelectionOptions};
 pub use serve::{HttpOptions, ServeError, Served, serve_http, serve_pipe, serve_stdio};
 pub use services::{Exposure, Forward, GatewayOptions, NoRecrawl, Parts, Recrawl, Services};

@@ -114,16 +114,32 @@ impl SelectionLog {
 
     /// The selection of an id, if this tenant made it and it is still kept. May read the disk.
     pub fn get(&self, id: &SelectionId, tenant: &str) -> Result<Option<Arc<Kept>>, toolscout_store::Error> {
-        let recent = self.recent.lock().get(id).cloned();
-        let kept = match recent {
-            Some(kept) => Some(kept),
-            None => self.tree.get(&row_key(id))?.and_then(|bytes| read(&bytes)),
-        };
-        Ok(kept.filter(|kept| kept.tenant == tenant))
+        Ok(self.read(id)?.filter(|kept| kept.tenant == tenant))
     }
 
     /// Up to `limit` of a tenant's selections, newest first. Reads the disk.
     pub fn newest(&self, tenant: &str, limit: usize) -> Result<Vec<Arc<Kept>>, toolscout_store::Error> {
+        self.newest_where(|kept| kept.tenant == tenant, limit)
+    }
+
+    /// The same for all tenants together: for the operator, who owns the store, and never for a caller.
+    pub fn newest_of_all(&self, limit: usize) -> Result<Vec<Arc<Kept>>, toolscout_store::Error> {
+        self.newest_where(|_| true, limit)
+    }
+
+    fn read(&self, id: &SelectionId) -> Result<Option<Arc<Kept>>, toolscout_store::Error> {
+        let recent = self.recent.lock().get(id).cloned();
+        Ok(match recent {
+            Some(kept) => Some(kept),
+            None => self.tree.get(&row_key(id))?.and_then(|bytes| read(&bytes)),
+        })
+    }
+
+    fn newest_where(
+        &self,
+        is_wanted: impl Fn(&Kept) -> bool,
+        limit: usize,
+    ) -> Result<Vec<Arc<Kept>>, toolscout_store::Error> {
         let mut keys = Vec::new();
         for entry in self.tree.scan(TIMES) {
             keys.extend(parse_time_key(&entry?.0));
@@ -139,7 +155,7 @@ impl SelectionLog {
             if found.len() == limit {
                 break;
             }
-            found.extend(self.get(&id, tenant)?);
+            found.extend(self.read(&id)?.filter(|kept| is_wanted(kept)));
         }
         Ok(found)
     }
@@ -279,6 +295,8 @@ mod tests {
         assert!(log.get(&id(1), "local").unwrap().is_some());
         assert!(log.get(&id(1), "other").unwrap().is_none());
         assert!(log.get(&id(2), "local").unwrap().is_none());
+        assert_eq!(log.newest("other", 10).unwrap().len(), 0);
+        assert_eq!(log.newest_of_all(10).unwrap().len(), 1, "the operator's view");
         drop(log);
         let log = SelectionLog::open(&store, SelectionOptions::default()).unwrap();
         assert_eq!(log.get(&id(1), "local").unwrap().unwrap().confidence, 0.5);

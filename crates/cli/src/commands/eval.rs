@@ -1,14 +1,14 @@
-//! `eval run|compare`: flags in, `evals` does the rest.
+//! `eval run|compare|leaderboard`: flags in, `evals` does the rest.
 
 use std::cell::RefCell;
 
 use anyhow::Context as _;
 use toolscout_evals::{
-    Arm, CompareArgs, CompareOptions, Ended as EvalEnded, Error as EvalError, Model, Progress, RunArgs, RunOptions,
-    compare_command, run_command,
+    Arm, BoardArgs, CompareArgs, CompareOptions, Edition, Ended as EvalEnded, Error as EvalError, Model, Progress,
+    RunArgs, RunOptions, board_command, compare_command, run_command,
 };
 
-use crate::args::{EvalCompare, EvalRun};
+use crate::args::{EvalCompare, EvalLeaderboard, EvalRun};
 use crate::config::Config;
 use crate::config::settings::ModelChoice;
 use crate::fail::{Ended, Exit, usage};
@@ -88,4 +88,39 @@ pub(crate) fn compare(args: EvalCompare) -> Ended {
     };
     compare_command(&args, &mut std::io::stdout())?;
     Ok(Exit::Done)
+}
+
+/// `eval leaderboard`.
+pub(crate) fn leaderboard(args: &EvalLeaderboard) -> Ended {
+    let today = || crate::app::clock()().rfc3339().chars().take("2026-11-20".len()).collect();
+    let edition = Edition {
+        date: args.date.clone().unwrap_or_else(today),
+        commit: args.commit.clone().or_else(commit_here).map(|commit| commit.chars().take(12).collect()),
+        machine: args.machine.clone().unwrap_or_else(machine),
+    };
+    let args = BoardArgs {
+        reports: args.reports.clone(),
+        out: args.out.clone(),
+        svg: args.svg.clone(),
+        html: args.html.clone(),
+        edition,
+    };
+    board_command(&args, &mut std::io::stdout())?;
+    Ok(Exit::Done)
+}
+
+/// The commit that is checked out here, if git is there and says one.
+fn commit_here() -> Option<String> {
+    let asked = std::process::Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).output().ok()?;
+    let said = String::from_utf8(asked.stdout).ok()?;
+    Some(said.trim().to_owned()).filter(|commit| asked.status.success() && !commit.is_empty())
+}
+
+/// Processor and cores, as well as this system tells.
+fn machine() -> String {
+    let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let named = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    let model = named.map_or(std::env::consts::ARCH, |(_, name)| name.trim());
+    let n_cores = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{model}, {}", crate::screen::count(n_cores, "core"))
 }

@@ -7,6 +7,7 @@ pub(crate) mod crawl;
 pub(crate) mod doctor;
 pub(crate) mod eval;
 pub(crate) mod models;
+pub(crate) mod replay;
 pub(crate) mod search;
 pub(crate) mod serve;
 pub(crate) mod tools;

@@ -345,6 +345,54 @@ fn arguments_come_from_a_pipe_too() {
 }
 
 #[test]
+fn recorded_searches_are_asked_again() {
+    let world = World::with_tools();
+    world.check(&["search", "track a shipment"], 0);
+    let none = world.check(&["eval", "replay"], 3);
+    assert!(none.out.contains("0 selections asked again, 1 without their query"), "{}", none.out);
+    world.write("here/toolscout.toml", "[search]\nstore_queries = true\n");
+    for query in ["track the shipment HB-2291-7", "make it darker in the living room"] {
+        world.check(&["search", query], 0);
+    }
+    let same = world.json(&["eval", "replay", "--json"]);
+    assert_eq!((&same["n"], &same["n_without_query"], &same["changed"]), (&2.into(), &1.into(), &Value::Array(vec![])));
+    let refused = world.json(&["eval", "replay", "--abstain-below", "1", "--json"]);
+    assert_eq!((&refused["newly_refused"], &refused["overlap_at_5"]), (&2.into(), &0.0.into()));
+    assert_eq!(refused["changed"][0]["after"]["no_match"], true);
+    let words = world.check(&["eval", "replay", "--arm", "bm25", "--limit", "2"], 0);
+    assert!(words.out.contains("changed") && words.out.contains("make it darker"), "{}", words.out);
+    for (flags, expect) in [
+        (["--arm", "peer-codex"], "`peer-codex` is a peer"),
+        (["--arm", "best"], "unknown arm `best`"),
+        (["--dense-weight", "1.5"], "--dense-weight is out of range"),
+    ] {
+        let ran = world.check(&[&["eval", "replay"][..], &flags].concat(), 2);
+        assert!(ran.err.contains(expect), "{}", ran.err);
+    }
+}
+
+#[test]
+fn reports_become_a_leaderboard() {
+    let world = World::new();
+    let tiny = repository().join("evals/tiny");
+    let (tools, queries) = (tiny.join("tools.jsonl"), tiny.join("queries.jsonl"));
+    let (tools, queries) = (tools.display().to_string(), queries.display().to_string());
+    let run = ["eval", "run", "--catalog", &tools, "--queries", &queries, "--no-latency"];
+    world.check(&[&run[..], &["--arms", "hybrid,peer-codex", "--json", "a.json"]].concat(), 0);
+    let page = ["eval", "leaderboard", "a.json", "a.json", "--date", "2026-11-20", "--commit", "0123456789abcdef"];
+    let files = ["--out", "board.md", "--svg", "board.svg", "--html", "board.html"];
+    world.check(&[&page[..], &files].concat(), 0);
+    let read = |name: &str| std::fs::read_to_string(world.path("here").join(name)).unwrap();
+    let board = read("board.md");
+    assert!(board.contains("Measured 2026-11-20 at commit 0123456789ab on "), "{board}");
+    assert!(board.contains("(board.svg)") && board.contains("| peer-codex | "), "{board}");
+    assert!(read("board.svg").starts_with("<svg xmlns=") && read("board.html").starts_with("<!doctype html>"));
+    assert_eq!(world.check(&page, 0).out, board.replace("![recall@5 by arm and set](board.svg)\n\n", ""));
+    let wrong = world.check(&["eval", "run", "--catalog", &tools, "--queries", &queries, "--arms", "peer"], 2);
+    assert!(wrong.err.contains("there is no arm `peer`") && wrong.err.contains("groups ablations"), "{}", wrong.err);
+}
+
+#[test]
 fn without_a_model_words_answer_and_say_so() {
     let world = World::new();
     world.write("here/toolscout.toml", "[embedding]\nmodel = \"./absent\"\n");

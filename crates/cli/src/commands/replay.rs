@@ -1,0 +1,163 @@
+//! `eval replay`: recorded searches, asked again under another configuration.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use toolscout_core::Caller;
+use toolscout_embed::QueryEmbedder;
+use toolscout_evals::replay::{Recorded, ReplayAnswer, Replayed, replayed};
+use toolscout_evals::{Arm, Error as EvalError};
+use toolscout_gateway::{Kept, Services};
+use toolscout_index::IndexHost;
+use toolscout_selector::{Abstain, Fusion, Query, Selection, SelectorOptions, select_with};
+
+use crate::args::EvalReplay;
+use crate::backend::Backend;
+use crate::config::Config;
+use crate::fail::{Ended, Exit, told, usage};
+use crate::progress::Steps;
+use crate::screen;
+
+/// How often embedding is looked at.
+const TICK: Duration = Duration::from_millis(200);
+/// Looks without progress after which the rest is given up: a minute.
+const MAX_STILL: u32 = 300;
+
+/// `eval replay`.
+pub(crate) async fn replay(args: EvalReplay, config: &Config) -> Ended {
+    let options = options_of(&args)?;
+    let Backend::Here(app) = Backend::open(config).await? else {
+        let hint = "stop it, or point --data-dir at a copy of its data folder".to_owned();
+        return Err(told(Exit::Failed, "a running server holds the data folder", Some(hint)));
+    };
+    let (is_json, n_shown) = (args.output.json, args.show);
+    let (services, index) = (Arc::clone(&app.services), Arc::clone(&app.index));
+    let run = move || run(&services, &index, &options, &args);
+    let replayed = tokio::task::spawn_blocking(run).await.context("the replay ended early");
+    app.close().await;
+    let replayed = replayed??;
+    if is_json {
+        screen::json(&replayed)?;
+    } else {
+        screen::line(replayed.to_text(n_shown).trim_end())?;
+    }
+    Ok(if replayed.n == 0 { Exit::NoMatch } else { Exit::Done })
+}
+
+/// The configuration to ask.
+fn options_of(args: &EvalReplay) -> anyhow::Result<SelectorOptions> {
+    let arm: Arm = args.arm.parse().map_err(|error: EvalError| {
+        usage(error.to_string(), "one of ours, as in `eval run`: hybrid, hybrid-no-…, bm25, dense, rrf")
+    })?;
+    let Some(mut options) = arm.options() else {
+        return Err(usage(format!("`{arm}` is a peer"), "peers rank files of tools: see `eval run`"));
+    };
+    for (flag, value) in [("--dense-weight", args.dense_weight), ("--abstain-below", args.abstain_below)] {
+        if value.is_some_and(|value| !(0.0..=1.0).contains(&value)) {
+            return Err(usage(format!("{flag} is out of range"), "it has to be 0 to 1"));
+        }
+    }
+    if let Some(dense) = args.dense_weight {
+        options.fusion = Fusion::Weighted { dense };
+    }
+    if let Some(below) = args.abstain_below {
+        options.abstain = Abstain { below };
+    }
+    Ok(options)
+}
+
+fn run(
+    services: &Services,
+    index: &IndexHost,
+    options: &SelectorOptions,
+    args: &EvalReplay,
+) -> anyhow::Result<Replayed> {
+    let parts = &services.parts;
+    if parts.embedder.is_some() {
+        embed(index);
+    }
+    let kept = parts.selections.newest_of_all(args.last).context("read the recorded selections")?;
+    let n_kept = kept.len();
+    let recorded: Vec<(Recorded, Caller)> = kept.iter().filter_map(|kept| recorded(kept)).collect();
+    let n_without_query = n_kept - recorded.len();
+    let snapshot = index.snapshot();
+    let quality = parts.quality.view();
+    let steps = Steps::new(recorded.len(), "asking");
+    let mut pairs = Vec::with_capacity(recorded.len());
+    for (then, caller) in recorded {
+        let query = Query {
+            text: then.query.clone(),
+            vector: vector(parts.embedder.as_deref(), &then.query, options)?,
+            limit: args.limit.map_or(then.limit, usize::from),
+            upstreams: then.upstreams.clone(),
+            tags: then.tags.clone(),
+            max_side_effect: then.max_side_effect,
+        };
+        let selection = select_with(&snapshot, &quality, &parts.policy, &caller, &query, options);
+        pairs.push((then, answer(&selection)));
+        steps.done("");
+    }
+    steps.end();
+    Ok(replayed(pairs, n_without_query, snapshot.generation().0))
+}
+
+/// Waits until every tool has its vector: with another model than before, all of them are made anew.
+fn embed(index: &IndexHost) {
+    let total = index.snapshot().progress().total;
+    let steps = Steps::new(total, "embedding");
+    let (mut last, mut n_still) = (0, 0);
+    while !index.wait_settled(TICK) && n_still < MAX_STILL {
+        let done = index.snapshot().progress().embedded;
+        n_still = if done > last { 0 } else { n_still + 1 };
+        last = done;
+        steps.at(done, total);
+    }
+    steps.end();
+    let progress = index.snapshot().progress().clone();
+    if progress.embedded < progress.total {
+        let reason = progress.reason.unwrap_or_else(|| "no reason known".to_owned());
+        screen::say(&format!("warning: {} of {} tools have a vector: {reason}", progress.embedded, progress.total));
+    }
+}
+
+fn vector(
+    embedder: Option<&QueryEmbedder>,
+    text: &str,
+    options: &SelectorOptions,
+) -> anyhow::Result<Option<Arc<[f32]>>> {
+    match embedder.filter(|_| options.fusion != Fusion::Lexical) {
+        Some(embedder) => Ok(Some(embedder.embed_query(text).context("embed a recorded query")?)),
+        None => Ok(None),
+    }
+}
+
+/// What is to be asked again, and for whom. Scopes are not recorded: rules that ask for one treat the caller as without.
+fn recorded(kept: &Kept) -> Option<(Recorded, Caller)> {
+    let access = &kept.evidence.access;
+    let caller = Caller { tenant: kept.tenant.clone(), client: kept.client.clone(), scopes: Vec::new() };
+    let recorded = Recorded {
+        id: kept.id.to_string(),
+        at: kept.at.rfc3339(),
+        query: kept.query.clone()?,
+        limit: kept.evidence.limit,
+        upstreams: access.upstreams.clone(),
+        tags: access.tags.clone(),
+        max_side_effect: access.max_side_effect,
+        generation: kept.generation.0,
+        answer: ReplayAnswer {
+            tools: kept.tools.iter().map(|(id, _)| id.clone()).collect(),
+            confidence: kept.confidence,
+            no_match: kept.no_match.is_some(),
+        },
+    };
+    Some((recorded, caller))
+}
+
+fn answer(selection: &Selection) -> ReplayAnswer {
+    ReplayAnswer {
+        tools: selection.tools.iter().map(|tool| tool.card.id.clone()).collect(),
+        confidence: selection.confidence,
+        no_match: selection.no_match.is_some(),
+    }
+}
