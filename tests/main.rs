@@ -6,7 +6,8 @@
 //! 4. [`hostile`]: whatever an upstream does, nothing hangs, leaks a process, panics or loses a good tool.
 //! 5. [`inspector`]: somebody else's client can use us.
 //! 6. [`crash`]: `kill -9` at any moment costs at most what was being written.
-//! 7. [`tidy`]: the house keeps its own rules.
+//! 7. [`suite`]: an eval makes its catalog by asking servers, and stops where a label or a server fails.
+//! 8. [`tidy`]: the house keeps its own rules.
 //!
 //! Nothing here is skipped: what a test needs it has set up by `tests/setup`, or fails saying how to do so.
 
@@ -17,4 +18,5 @@ mod inspector;
 mod kit;
 mod readme;
 mod real_servers;
+mod suite;
 mod tidy;

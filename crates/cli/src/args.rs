@@ -351,7 +351,7 @@ pub(crate) enum ConfigCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Eval {
     /// Measure arms on a set of labelled queries
-    Run(EvalRun),
+    Run(Box<EvalRun>),
     /// Compare two reports
     Compare(EvalCompare),
     /// Make one page and one picture of several reports
@@ -377,15 +377,18 @@ pub(crate) struct Bench {
 
 #[derive(Debug, Args)]
 pub(crate) struct EvalRun {
+    /// A suite file (TOML) that names servers and queries; the servers are set up and asked for their tools
+    #[arg(conflicts_with_all = ["catalog", "queries"])]
+    pub(crate) suite: Option<PathBuf>,
     /// The tools, as tools.jsonl
-    #[arg(long, value_name = "FILE")]
-    pub(crate) catalog: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "suite")]
+    pub(crate) catalog: Option<PathBuf>,
     /// Another catalog whose tools are put in the way, as tools.jsonl. May be repeated
     #[arg(long, value_name = "FILE")]
     pub(crate) distractors: Vec<PathBuf>,
     /// The labelled queries, as queries.jsonl
-    #[arg(long, value_name = "FILE")]
-    pub(crate) queries: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "suite")]
+    pub(crate) queries: Option<PathBuf>,
     /// Ranking variants, separated by commas; also the groups ablations, peers and all
     #[arg(long, value_delimiter = ',', value_name = "ARM,…")]
     pub(crate) arms: Vec<String>,

@@ -103,7 +103,7 @@ async fn dispatch(cli: Cli) -> Ended {
             commands::catalog::import(&config, &file, output.json).await
         }
         Command::Catalog(CatalogCommand::Export { file }) => commands::catalog::export(&config, file.as_deref()).await,
-        Command::Eval(Eval::Run(args)) => commands::eval::run(args, &config).await,
+        Command::Eval(Eval::Run(args)) => commands::eval::run(*args, &config).await,
         Command::Eval(Eval::Replay(args)) => commands::replay::replay(args, &config).await,
         Command::Bench(args) => commands::bench::bench(&args, &config).await,
         Command::Models(Models::List(output)) => commands::models::list(&config, output.json),

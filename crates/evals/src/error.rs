@@ -34,6 +34,14 @@ pub enum Error {
         /// What is missing.
         reason: String,
     },
+    /// A suite file, or its labels, are not as they have to be: mend what is named.
+    #[error("{}: {}", path.display(), faults.join("\n  "))]
+    Suite {
+        /// The suite's file.
+        path: PathBuf,
+        /// Each thing that is wrong.
+        faults: Vec<String>,
+    },
     /// A report that is to be compared is no report, or two reports have nothing in common.
     #[error("{}: {reason}", path.display())]
     Report {
@@ -92,6 +100,7 @@ impl Error {
             Self::Read { .. }
             | Self::Line { .. }
             | Self::Nothing { .. }
+            | Self::Suite { .. }
             | Self::Report { .. }
             | Self::UnknownArm { .. }
             | Self::NeedsModel { .. }
@@ -119,7 +128,7 @@ impl Error {
             Self::NeedsModel { .. } => {
                 Some("leave out the arms that rank by vectors, or run with the built-in model".into())
             }
-            Self::Line { .. } => Some("the formats are described in evals/README.md".into()),
+            Self::Line { .. } | Self::Suite { .. } => Some("the formats are described in evals/README.md".into()),
             _ => None,
         }
     }

@@ -33,6 +33,7 @@ pub mod report;
 pub mod run;
 mod score;
 pub mod stats;
+pub mod suite;
 mod table;
 pub mod tokens;
 
@@ -44,4 +45,5 @@ pub use html::page;
 pub use leaderboard::Edition;
 pub use report::Report;
 pub use run::{Latency, Model, Progress, RunOptions, run};
+pub use suite::Suite;
 pub use table::table;

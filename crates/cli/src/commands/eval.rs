@@ -9,6 +9,7 @@ use toolscout_evals::{
 };
 
 use crate::args::{EvalCompare, EvalLeaderboard, EvalRun};
+use crate::commands::suite;
 use crate::config::Config;
 use crate::config::settings::ModelChoice;
 use crate::fail::{Ended, Exit, usage};
@@ -16,12 +17,16 @@ use crate::progress::Steps;
 
 /// `eval run`.
 pub(crate) async fn run(args: EvalRun, config: &Config) -> Ended {
-    let mut options = RunOptions::new(&args.catalog, &args.queries);
+    let mut options = match (&args.suite, &args.catalog, &args.queries) {
+        (Some(suite), ..) => suite::options(suite).await?,
+        (None, Some(catalog), Some(queries)) => RunOptions::new(catalog, queries),
+        (None, ..) => return Err(usage("nothing to measure", "give a suite file, or --catalog and --queries")),
+    };
     if !args.arms.is_empty() {
         options.arms = arms_of(&args.arms)?;
     }
     options.distractors = args.distractors;
-    options.set = args.set;
+    options.set = args.set.or(options.set);
     options.slices = args.slices;
     options.k = args.k.unwrap_or(options.k);
     options.seed = args.seed;

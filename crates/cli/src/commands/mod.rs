@@ -10,5 +10,6 @@ pub(crate) mod models;
 pub(crate) mod replay;
 pub(crate) mod search;
 pub(crate) mod serve;
+pub(crate) mod suite;
 pub(crate) mod tools;
 pub(crate) mod upstreams;

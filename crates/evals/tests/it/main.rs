@@ -9,6 +9,8 @@
 //! 7. Denied tools show nowhere, in no arm.
 //! 8. With the real model, hybrid is ahead of words alone, and refuses more of the impossible than of the answerable.
 
+mod real;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
