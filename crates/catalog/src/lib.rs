@@ -43,4 +43,5 @@ pub use error::Error;
 pub use jsonl::Imported;
 pub use listing::{Listing, Origin, ServerRow, Skipped, UpstreamRow, UpstreamState};
 pub use overlay::{Overlay, Overlays};
+pub use verbs::intent;
 pub use view::{CatalogView, Family};

@@ -72,6 +72,22 @@ const RUNNING: &[&str] = &["eval", "evaluate", "exec", "execute", "invoke", "run
 /// Parameters that choose the verb.
 const CHOOSERS: &[&str] = &["action", "cmd", "command", "method", "mode", "op", "operation", "verb"];
 
+/// What a sentence asks to be done, read off its first plain verb of action: `read` of "list my issues", `destructive` of
+/// "get rid of … delete". `None` without such a verb; nouns that look like verbs are left alone.
+pub fn intent(text: &str) -> Option<SideEffect> {
+    let class = |word: &str| {
+        [(READ, SideEffect::Read), (WRITE, SideEffect::Write), (DESTRUCTIVE, SideEffect::Destructive)]
+            .into_iter()
+            .find(|(verbs, _)| verbs.contains(&word))
+            .map(|(_, class)| class)
+    };
+    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty() && word.len() < 24).take(64);
+    words.filter(|word| !NOT_ACTIONS.contains(word)).find_map(|word| class(&word.to_ascii_lowercase()))
+}
+
+/// Words of the lists that in a sentence seldom name what is asked for.
+const NOT_ACTIONS: &[&str] = &["can", "has", "is", "use", "make", "set", "type", "request", "place", "return", "like"];
+
 /// Reads the side effect off the name's verb, the first word of the purpose and the schema. Without any sign: a write,
 /// because calling a stranger's tool a reader needs a reason.
 pub(crate) fn guess(words: &[String], purpose: &str, params: &[Param]) -> Guess {

@@ -416,6 +416,9 @@ pub(crate) struct EvalRun {
     /// Where to write the report as a page
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
+    /// Write what the learned ranker sees of every candidate, for training it, and measure nothing.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "html", "baseline"])]
+    pub(crate) features: Option<PathBuf>,
     /// An earlier report; fail if a decisive figure is clearly worse than there
     #[arg(long, value_name = "FILE")]
     pub(crate) baseline: Option<PathBuf>,

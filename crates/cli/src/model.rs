@@ -112,6 +112,7 @@ fn info_of(manifest: &Manifest) -> ModelInfo {
         dimension: manifest.dimension,
         max_tokens: manifest.max_tokens,
         sha256: manifest.fingerprint(),
+        late_dimension: manifest.late.as_ref().map(|late| late.dimension),
         licence: manifest.licence.clone(),
         runtime: RuntimeInfo { name: "ONNX Runtime".to_owned(), version: String::new(), source: "loading".to_owned() },
     }

@@ -13,7 +13,7 @@ fn main() {
 }
 
 fn load(query_threads: usize, wait: Wait, document_lanes: usize) -> Embedder {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/all-minilm-l6-v2");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/minilm-tools-v1");
     let options = EmbedOptions { query_threads, wait, document_lanes, ..EmbedOptions::default() };
     Embedder::load(&ModelSource::Dir(folder), &options).expect("the model of this repository loads")
 }

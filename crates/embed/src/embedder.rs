@@ -85,6 +85,7 @@ impl Embedder {
             dimension: manifest.dimension,
             max_tokens: manifest.max_tokens,
             sha256: manifest.fingerprint(),
+            late_dimension: manifest.late.as_ref().map(|late| late.dimension),
             licence: manifest.licence.clone(),
             runtime: runtime.info.clone(),
         };
@@ -252,26 +253,31 @@ fn run(session: &mut TextEmbedding, manifest: &Manifest, text: &str, want: Want)
         |source: Box<dyn std::error::Error + Send + Sync>| Error::Inference { model: manifest.id.clone(), source };
     let text = cut(text, manifest.max_tokens);
     let batches = session.transform([text], Some(1)).map_err(|error| failed(Box::new(error)))?.into_raw();
-    let output = batches.first().and_then(|batch| batch.outputs.iter().find(|(name, _)| *name == manifest.output));
-    let Some((_, output)) = output else {
-        return Err(failed(format!("it has no output `{}`", manifest.output).into()));
+    // The rows of one output, a token each.
+    let rows = |output: &str, dim: usize| {
+        let found = batches.first().and_then(|batch| batch.outputs.iter().find(|(name, _)| *name == output));
+        let Some((_, found)) = found else {
+            return Err(failed(format!("it has no output `{output}`").into()));
+        };
+        let (shape, numbers) = found.try_extract_tensor::<f32>().map_err(|error| failed(Box::new(error)))?;
+        let shape: Vec<usize> = shape.iter().map(|size| usize::try_from(*size).unwrap_or(0)).collect();
+        match shape[..] {
+            [1, n_tokens, found] if found == dim && n_tokens > 0 => Ok(numbers),
+            _ => Err(Error::Dimension { model: manifest.id.clone(), expected: dim, found: shape }),
+        }
     };
-    let (shape, numbers) = output.try_extract_tensor::<f32>().map_err(|error| failed(Box::new(error)))?;
-    let shape: Vec<usize> = shape.iter().map(|size| usize::try_from(*size).unwrap_or(0)).collect();
     let dim = manifest.dimension;
-    let [1, n_tokens, found] = shape[..] else {
-        return Err(Error::Dimension { model: manifest.id.clone(), expected: dim, found: shape });
-    };
-    if found != dim || n_tokens == 0 {
-        return Err(Error::Dimension { model: manifest.id.clone(), expected: dim, found: shape });
-    }
+    let numbers = rows(&manifest.output, dim)?;
     let pooled = mean(numbers, dim);
     if !pooled.iter().all(|x| x.is_finite()) {
         return Err(failed("it gave numbers that are not finite".into()));
     }
     let tokens = match want {
         Want::Pooled => None,
-        Want::Tokens => Some(token_vectors(session, text, numbers, dim).map_err(failed)?),
+        Want::Tokens => {
+            let late = manifest.late.as_ref().map(|late| Ok((rows(&late.output, late.dimension)?, late.dimension)));
+            Some(token_vectors(session, text, (numbers, dim), late.transpose()?).map_err(failed)?)
+        }
     };
     Ok(Embedding { pooled, tokens })
 }
@@ -294,27 +300,38 @@ fn mean(numbers: &[f32], dim: usize) -> Vec<f32> {
     sum
 }
 
+/// `whole` and `late`: one row per token, marks included, and the length of a row.
 fn token_vectors(
     session: &TextEmbedding,
     text: &str,
-    numbers: &[f32],
-    dim: usize,
+    whole: (&[f32], usize),
+    late: Option<(&[f32], usize)>,
 ) -> Result<TokenVectors, Box<dyn std::error::Error + Send + Sync>> {
     let encoding = session.tokenizer.encode(text, true)?;
     let is_mark = encoding.get_special_tokens_mask();
-    let mut result = TokenVectors { tokens: Vec::new(), vectors: Vec::new(), dim };
-    if is_mark.len() * dim != numbers.len() {
-        return Err(format!("{} tokens, but {} numbers came out", is_mark.len(), numbers.len()).into());
+    let late = late.unwrap_or((&[], 0));
+    let mut result = TokenVectors { dim: whole.1, late_dim: late.1, ..TokenVectors::default() };
+    for (numbers, dim) in [whole, late] {
+        if is_mark.len() * dim != numbers.len() {
+            return Err(format!("{} tokens, but {} numbers came out", is_mark.len(), numbers.len()).into());
+        }
     }
-    for ((token, is_mark), row) in encoding.get_tokens().iter().zip(is_mark).zip(numbers.chunks_exact(dim)) {
-        if *is_mark == 0 {
+    for (at, (token, span)) in encoding.get_tokens().iter().zip(encoding.get_offsets()).enumerate() {
+        if is_mark[at] == 0 {
             result.tokens.push(token.clone());
-            let start = result.vectors.len();
-            result.vectors.extend_from_slice(row);
-            normalize(&mut result.vectors[start..]);
+            result.spans.push(*span);
+            push_unit(&mut result.vectors, whole, at);
+            push_unit(&mut result.late, late, at);
         }
     }
     Ok(result)
+}
+
+/// Adds row `at` of a matrix, scaled to length 1.
+fn push_unit(to: &mut Vec<f32>, (numbers, dim): (&[f32], usize), at: usize) {
+    let start = to.len();
+    to.extend_from_slice(&numbers[at * dim..(at + 1) * dim]);
+    normalize(&mut to[start..]);
 }
 
 /// Lets queries go first. On Linux the nice value belongs to the thread; elsewhere it would be the whole process's.

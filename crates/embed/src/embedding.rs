@@ -31,14 +31,14 @@ pub trait Embed: Send + Sync {
 pub enum Want {
     /// The one vector of the whole text.
     Pooled,
-    /// That one, and a vector per token.
+    /// That one, and a vector per token; with a model that has them, a short vector per token as well.
     Tokens,
 }
 
 /// Which model makes the vectors, on which runtime.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ModelInfo {
-    /// Its name, `all-minilm-l6-v2-nb8`.
+    /// Its name, `minilm-tools-v1-nb8`.
     pub id: String,
     /// How many numbers a vector has.
     pub dimension: usize,
@@ -47,6 +47,9 @@ pub struct ModelInfo {
     /// 64 hex digits over everything that decides a vector: the model's and the tokenizer's bytes, the cut, the pooling.
     /// Vectors of equal fingerprints can be compared, others cannot.
     pub sha256: String,
+    /// How many numbers the short vector of a token has, if the model makes them for late interaction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late_dimension: Option<usize>,
     /// The licence of the weights, as an SPDX expression.
     pub licence: String,
     /// What runs it.
@@ -67,10 +70,16 @@ pub struct Embedding {
 pub struct TokenVectors {
     /// The pieces of words, in the text's order.
     pub tokens: Vec<String>,
+    /// Where each stands in the text: start and end in bytes.
+    pub spans: Vec<(usize, usize)>,
     /// Their vectors, each of length 1, one behind the other.
     pub vectors: Vec<f32>,
     /// How many numbers one vector has.
     pub dim: usize,
+    /// The short vectors, each of length 1, one behind the other; empty where the model makes none.
+    pub late: Vec<f32>,
+    /// How many numbers a short vector has; 0 where the model makes none.
+    pub late_dim: usize,
 }
 
 impl TokenVectors {
@@ -84,11 +93,36 @@ impl TokenVectors {
         self.tokens.is_empty()
     }
 
+    /// The vector of a part of the text: the mean over its tokens, of length 1. `None` where no token lies in it whole.
+    ///
+    /// The part is seen in its context, and costs no further pass through the model.
+    pub fn pool(&self, part: std::ops::Range<usize>) -> Option<Vec<f32>> {
+        let mut sum = vec![0.0; self.dim];
+        let mut n_inside = 0;
+        for (row, _) in
+            self.vectors.chunks_exact(self.dim.max(1)).zip(&self.spans).filter(|(_, span)| inside(span, &part))
+        {
+            sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+            n_inside += 1;
+        }
+        normalize(&mut sum);
+        (n_inside > 0).then_some(sum)
+    }
+
+    /// The tokens that lie in a part of the text, by position.
+    pub fn within(&self, part: std::ops::Range<usize>) -> impl Iterator<Item = usize> {
+        self.spans.iter().enumerate().filter(move |(_, span)| inside(span, &part)).map(|(at, _)| at)
+    }
+
     /// Each token with its vector.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[f32])> {
         // `max(1)`: chunks of nothing would panic, and an empty list has no chunk anyway.
         self.tokens.iter().map(String::as_str).zip(self.vectors.chunks_exact(self.dim.max(1)))
     }
+}
+
+fn inside(span: &(usize, usize), part: &std::ops::Range<usize>) -> bool {
+    part.start <= span.0 && span.1 <= part.end
 }
 
 /// The scalar product; for vectors of length 1 their cosine.

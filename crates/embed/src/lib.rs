@@ -27,6 +27,6 @@ pub mod runtime;
 pub use embedder::{EmbedOptions, Embedder, Wait};
 pub use embedding::{Embed, Embedding, ModelInfo, TokenVectors, Want, dot, normalize};
 pub use error::Error;
-pub use manifest::{Manifest, ModelSource};
-pub use query::{QueryEmbedder, QueryOptions};
+pub use manifest::{LateOutput, Manifest, ModelSource};
+pub use query::{QueryEmbedder, QueryOptions, QueryVectors};
 pub use runtime::{RuntimeInfo, RuntimeOptions, Unpack};

@@ -36,6 +36,9 @@ pub struct Manifest {
     pub pad_token: String,
     /// The model's output with a vector per token.
     pub output: String,
+    /// The model's output with a short vector per token for late interaction, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late: Option<LateOutput>,
     /// The model's files.
     pub files: Files,
     /// The licence of the weights, as an SPDX expression.
@@ -46,6 +49,15 @@ pub struct Manifest {
     /// How the files were made from them, for people.
     #[serde(default)]
     pub how_made: String,
+}
+
+/// Short token vectors, made in the same pass.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LateOutput {
+    /// The output's name.
+    pub output: String,
+    /// How many numbers a vector has.
+    pub dimension: usize,
 }
 
 /// The files beside the manifest.
@@ -100,15 +112,19 @@ impl Manifest {
             normalize,
             pad_token,
             output,
+            late,
             files,
             licence: _,
             source: _,
             how_made: _,
         } = self;
         let (model, tokenizer) = (&files.model.sha256, &files.tokenizer.sha256);
-        let all = format!(
+        let mut all = format!(
             "{format}\n{dimension}\n{max_tokens}\n{pooling}\n{normalize}\n{pad_token}\n{output}\n{model}\n{tokenizer}"
         );
+        if let Some(LateOutput { output, dimension }) = late {
+            all.push_str(&format!("\n{output}\n{dimension}"));
+        }
         ContentHash::of(all.as_bytes()).to_string()
     }
 
@@ -144,6 +160,9 @@ impl Manifest {
         }
         if !(1..=65_536).contains(&self.dimension) {
             return refuse("dimension", self.dimension.to_string(), "1 to 65536");
+        }
+        if let Some(late) = self.late.as_ref().filter(|late| !(1..=4_096).contains(&late.dimension)) {
+            return refuse("late.dimension", late.dimension.to_string(), "1 to 4096");
         }
         // Two places go to the marks at both ends.
         if !(3..=65_536).contains(&self.max_tokens) {
@@ -182,9 +201,9 @@ impl ModelSource {
 #[cfg(feature = "bundled-model")]
 fn builtin(name: &str) -> Option<&'static [u8]> {
     match name {
-        "manifest.json" => Some(include_bytes!("../../../models/all-minilm-l6-v2/manifest.json")),
-        "model.onnx" => Some(include_bytes!("../../../models/all-minilm-l6-v2/model.onnx")),
-        "tokenizer.json" => Some(include_bytes!("../../../models/all-minilm-l6-v2/tokenizer.json")),
+        "manifest.json" => Some(include_bytes!("../../../models/minilm-tools-v1/manifest.json")),
+        "model.onnx" => Some(include_bytes!("../../../models/minilm-tools-v1/model.onnx")),
+        "tokenizer.json" => Some(include_bytes!("../../../models/minilm-tools-v1/tokenizer.json")),
         _ => None,
     }
 }

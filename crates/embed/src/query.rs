@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use lru::LruCache;
 use parking_lot::{Condvar, Mutex};
 
-use crate::{Embed, Error, ModelInfo, Want};
+use crate::{Embed, Error, ModelInfo, TokenVectors, Want};
 
 /// Bounds of a [`QueryEmbedder`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueryOptions {
-    /// How many recent queries keep their vector. One takes about 2 KB.
+    /// How many recent queries keep their vectors. One takes about 2 KB, and as much again per token.
     pub remembered: usize,
     /// How many queries are in the model at once. The default, 1, gives the fastest single answer: they share its threads.
     pub workers: usize,
@@ -28,6 +28,15 @@ impl Default for QueryOptions {
     }
 }
 
+/// What the model made of a query. Clones share it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QueryVectors {
+    /// The vector of the whole query, of length 1.
+    pub pooled: Arc<[f32]>,
+    /// The vectors of its tokens, from the same pass.
+    pub tokens: Arc<TokenVectors>,
+}
+
 /// Gives queries their vectors. Clones share one memory.
 #[derive(Clone)]
 pub struct QueryEmbedder {
@@ -37,7 +46,7 @@ pub struct QueryEmbedder {
 struct Shared {
     embed: Arc<dyn Embed>,
     options: QueryOptions,
-    recent: Mutex<LruCache<String, Arc<[f32]>>>,
+    recent: Mutex<LruCache<String, QueryVectors>>,
     door: Mutex<Door>,
     opened: Condvar,
     n_remembered: AtomicU64,
@@ -65,23 +74,24 @@ impl QueryEmbedder {
         Self { shared: Arc::new(shared) }
     }
 
-    /// The vector of a query: remembered, or from the model. Blocks; async callers go through their one way off the async
+    /// The vectors of a query: remembered, or from the model. Blocks; async callers go through their one way off the async
     /// threads.
-    pub fn embed_query(&self, query: &str) -> Result<Arc<[f32]>, Error> {
+    pub fn embed_query(&self, query: &str) -> Result<QueryVectors, Error> {
         let shared = &*self.shared;
         let query = cut(query.trim(), shared.options.max_chars);
-        if let Some(vector) = shared.recall(query) {
-            return Ok(vector);
+        if let Some(vectors) = shared.recall(query) {
+            return Ok(vectors);
         }
         let _inside = shared.enter()?;
         // Somebody who stood in front of us may have asked the same.
-        if let Some(vector) = shared.recall(query) {
-            return Ok(vector);
+        if let Some(vectors) = shared.recall(query) {
+            return Ok(vectors);
         }
-        let mut embeddings = shared.embed.embed(&[query], Want::Pooled)?;
-        let vector: Arc<[f32]> = embeddings.pop().map(|embedding| embedding.pooled).unwrap_or_default().into();
-        shared.recent.lock().put(query.to_owned(), vector.clone());
-        Ok(vector)
+        let made = shared.embed.embed(&[query], Want::Tokens)?.pop();
+        let (pooled, tokens) = made.map(|one| (one.pooled, one.tokens.unwrap_or_default())).unwrap_or_default();
+        let vectors = QueryVectors { pooled: pooled.into(), tokens: Arc::new(tokens) };
+        shared.recent.lock().put(query.to_owned(), vectors.clone());
+        Ok(vectors)
     }
 
     /// Which model answers.
@@ -106,10 +116,10 @@ impl QueryEmbedder {
 }
 
 impl Shared {
-    fn recall(&self, query: &str) -> Option<Arc<[f32]>> {
-        let vector = self.recent.lock().get(query).cloned()?;
+    fn recall(&self, query: &str) -> Option<QueryVectors> {
+        let vectors = self.recent.lock().get(query).cloned()?;
         self.n_remembered.fetch_add(1, Ordering::Relaxed);
-        Some(vector)
+        Some(vectors)
     }
 
     fn enter(&self) -> Result<Inside<'_>, Error> {

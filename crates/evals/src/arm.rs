@@ -37,6 +37,15 @@ type Line = (&'static str, &'static str, fn(&mut SelectorOptions));
 const ABLATIONS: &[Line] = &[
     ("hybrid-no-abstain", "the default selection, which never says that nothing fits", |o| o.abstain = NEVER),
     ("hybrid-no-families", "the default selection, with twins of a tool listed one by one", |o| o.families = false),
+    ("hybrid-no-ranker", "the default selection, by a weighted sum of words and meaning", |o| {
+        o.fusion = Fusion::Weighted { dense: 0.6 };
+    }),
+    ("hybrid-no-tokens", "the default selection, without late interaction", |o| o.tokens = false),
+    ("hybrid-no-upstreams", "the default selection, in which upstreams do not count", |o| o.upstreams = false),
+    ("hybrid-no-steps", "the default selection, with every task searched as one", |o| {
+        (o.steps, o.cover) = (false, false)
+    }),
+    ("hybrid-no-cover", "the default selection, without a place for the best of every step", |o| o.cover = false),
 ];
 
 const NEVER: Abstain = Abstain { below: 0.0 };

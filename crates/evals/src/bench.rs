@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use toolscout_catalog::{Catalog, Overlays};
 use toolscout_core::{Caller, Timestamp, ToolCard, ToolId};
-use toolscout_embed::{Embed, EmbedOptions, Embedder, ModelSource, QueryEmbedder, QueryOptions};
+use toolscout_embed::{Embed, EmbedOptions, Embedder, ModelSource, QueryEmbedder, QueryOptions, QueryVectors};
 use toolscout_index::{Allow, DenseMode, DocIdx, IndexHost, IndexOptions, IndexState};
 use toolscout_policy::Policy;
 use toolscout_quality::QualityView;
@@ -49,12 +49,12 @@ pub(crate) struct Bench {
 
 /// A query's vector, and how long it took to make, in milliseconds.
 pub(crate) struct Embedded {
-    vector: Option<Arc<[f32]>>,
+    vector: Option<QueryVectors>,
     millis: f64,
 }
 
 /// Answers a query with its vector, and says how many milliseconds it took without the embedding.
-type Answering<'a> = dyn Fn(&QueryLine, Option<Arc<[f32]>>) -> (QueryReport, f64) + 'a;
+type Answering<'a> = dyn Fn(&QueryLine, Option<QueryVectors>) -> (QueryReport, f64) + 'a;
 
 /// What an arm answered, and how long each answer took without the embedding, in milliseconds.
 pub(crate) struct Asked {
@@ -193,10 +193,10 @@ impl Bench {
     fn answer_of_peer(&self, peer: Peer, k: usize) -> Box<Answering<'_>> {
         let ranker = peer.build(&self.peer_tools);
         let snapshot = self.index.snapshot();
-        Box::new(move |query, vector| {
-            let nearest = |k: usize| match &vector {
-                Some(vector) => snapshot
-                    .dense(vector, &Allow::All, k)
+        Box::new(move |query, vectors| {
+            let nearest = |k: usize| match &vectors {
+                Some(vectors) => snapshot
+                    .dense(&vectors.pooled, &Allow::All, k)
                     .into_iter()
                     .map(|hit| (hit.doc as usize, f64::from(hit.cosine)))
                     .collect(),
@@ -243,14 +243,25 @@ impl Bench {
     fn select(
         &self,
         text: &str,
-        vector: Option<Arc<[f32]>>,
+        vectors: Option<QueryVectors>,
         limit: usize,
         options: &SelectorOptions,
         policy: &Policy,
     ) -> Selection {
-        let query = Query { text: text.to_owned(), vector, limit, ..Query::default() };
+        let (vector, tokens) = vectors.map(|vectors| (vectors.pooled, vectors.tokens)).unzip();
+        let query = Query { text: text.to_owned(), vector, tokens, limit, ..Query::default() };
         let (quality, caller) = (QualityView::default(), Caller::local("eval"));
         select_with(&self.index.snapshot(), &quality, policy, &caller, &query, options)
+    }
+
+    /// What the ranker sees of a query: candidates by the file's ids with their features, and the signs of confidence.
+    pub(crate) fn trace(&self, text: &str, embedded: &Embedded) -> (Vec<(String, Vec<f64>)>, Vec<f64>) {
+        let (vector, tokens) = embedded.vector.clone().map(|one| (one.pooled, one.tokens)).unzip();
+        let query = Query { text: text.to_owned(), vector, tokens, ..Query::default() };
+        let (policy, caller, options) = (Policy::default(), Caller::local("eval"), SelectorOptions::default());
+        let trace = toolscout_selector::trace(&self.index.snapshot(), &policy, &caller, &query, &options);
+        let known = |(id, features)| Some((self.labels.get(&id)?.clone(), features));
+        (trace.candidates.into_iter().filter_map(known).collect(), trace.signs)
     }
 
     /// The answer as labels see it: the members of a family stand behind the one that is shown, each in a place of its own,

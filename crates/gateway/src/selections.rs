@@ -270,6 +270,8 @@ mod tests {
             access: <_>::default(),
             lexical: LexicalStage::default(),
             dense: DenseStage::default(),
+            tokens: <_>::default(),
+            steps: Vec::new(),
             fusion: FusionStage {
                 method: Fusion::default(),
                 n_candidates: 0,

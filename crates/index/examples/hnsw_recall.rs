@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p toolscout-index --example hnsw_recall [SIZE…] [--links N] [--ef-build N] [--ef N]` makes seeded,
 //! clustered vectors of 384 dimensions.
-//! `… hnsw_recall --catalog tools.jsonl --model models/all-minilm-l6-v2` takes a real catalog and a real model (embedding
+//! `… hnsw_recall --catalog tools.jsonl --model models/minilm-tools-v1` takes a real catalog and a real model (embedding
 //! 27,540 tools takes some minutes), and half of the tools' purposes as queries.
 //! Prints, per size: time to build, memory of the vectors, p50 of exact search and of the graph when
 //! asked for the hundred that a selection takes, and which share of the true 10 and 100 nearest is among the graph's hundred.

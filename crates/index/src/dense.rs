@@ -4,6 +4,7 @@
 //! not. Both end with the same cosine in f32 over the same rows, so a document's score never depends on who found it.
 
 pub(crate) mod graph;
+pub(crate) mod late;
 pub(crate) mod rows;
 pub(crate) mod scan;
 
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::allow::{Allow, DocIdx};
 use graph::Graph;
+use late::{LateMatch, LateRows, LateVectors};
 use rows::{Quantised, Rows};
 
 /// A document near the query.
@@ -61,6 +63,12 @@ impl DenseKind {
 #[derive(Clone)]
 pub(crate) struct DenseSnapshot {
     pub(crate) rows: Rows,
+    /// By row too.
+    pub(crate) late: LateRows,
+    /// Document → upstream, by its place among the catalog's upstreams.
+    pub(crate) upstream_of: Arc<[u32]>,
+    /// Upstream → the mean of its tools' vectors, of length 1; one behind the other.
+    pub(crate) centroids: Arc<[f32]>,
     /// Document → row, or [`NONE`] where there is no vector yet.
     pub(crate) row_of: Arc<[u32]>,
     /// Row → document, or [`NONE`] for a tombstone.
@@ -79,6 +87,25 @@ impl DenseSnapshot {
     pub(crate) fn cosine(&self, doc: DocIdx, query: &[f32]) -> Option<f32> {
         let row = *self.row_of.get(doc as usize).filter(|row| **row != NONE)?;
         (query.len() == self.rows.dimension()).then(|| rows::dot(self.rows.vector(row), query))
+    }
+
+    /// What the query's tokens find in a document, if both have token vectors.
+    pub(crate) fn late(&self, doc: DocIdx, query: &LateVectors) -> Option<LateMatch> {
+        let row = *self.row_of.get(doc as usize).filter(|row| **row != NONE)?;
+        query.find_in(self.late.get(row))
+    }
+
+    /// The text of one of a document's tokens.
+    pub(crate) fn late_word(&self, doc: DocIdx, token: u16) -> Option<&str> {
+        let row = *self.row_of.get(doc as usize).filter(|row| **row != NONE)?;
+        self.late.get(row).words().nth(usize::from(token))
+    }
+
+    /// The cosine of the query with the middle of a document's upstream.
+    pub(crate) fn centroid_cosine(&self, doc: DocIdx, query: &[f32]) -> Option<f32> {
+        let dimension = self.rows.dimension();
+        let at = *self.upstream_of.get(doc as usize)? as usize * dimension;
+        (query.len() == dimension).then(|| rows::dot(&self.centroids[at..at + dimension], query))
     }
 
     /// The `k` nearest allowed documents, nearest first, among equals by document.

@@ -12,17 +12,19 @@ use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
 use serde::Serialize;
 use toolscout_catalog::CatalogView;
+use toolscout_core::ContentHash;
 use toolscout_core::text::sanitize;
 use toolscout_embed::Embed;
 use toolscout_store::Store;
 use tracing::{debug, info, warn};
 
 use crate::dense::graph::{Graph, GraphOptions};
+use crate::dense::late::{LateRows, LateVectors};
 use crate::dense::rows::Rows;
 use crate::dense::{DenseMode, DenseSnapshot, NONE};
 use crate::keys::{CardKeys, keys_of_view};
 use crate::lexical::LexicalSnapshot;
-use crate::vectors::Vectors;
+use crate::vectors::{Stored, Vectors};
 use crate::words::WordIndex;
 use crate::{Error, IndexProgress, IndexState, Snapshot};
 
@@ -106,6 +108,8 @@ struct Master {
     keys: Arc<[CardKeys]>,
     lexical: Option<Arc<LexicalSnapshot>>,
     rows: Rows,
+    /// Token vectors, as many as `rows`.
+    late: LateRows,
     /// Row → key; as long as `rows`.
     row_keys: Vec<u64>,
     /// Key → row.
@@ -137,6 +141,8 @@ struct Counts {
 /// Texts per call of the embedder. Its lanes wait for each other at the end of a call, so a call holds several texts for each;
 /// what is lost to a kill is at most one call's work.
 const EMBED_BATCH: usize = 32;
+/// So many stored vectors are read by walking through all there are, fewer one by one.
+const WORTH_A_WALK: usize = 512;
 /// Failures in a row after which the embedder counts as broken.
 const MAX_FAILURES: usize = 3;
 /// Fewest new vectors worth a snapshot of their own.
@@ -155,6 +161,7 @@ impl IndexHost {
             keys: Arc::from([]),
             lexical: None,
             rows: Rows::new(dimension),
+            late: LateRows::default(),
             row_keys: Vec::new(),
             row_of: HashMap::new(),
             graph: None,
@@ -250,7 +257,7 @@ impl IndexHost {
             lexical_written: counts.lexical_written.load(Ordering::Relaxed),
             rows: master.rows.len(),
             tombstones,
-            vector_bytes: master.rows.bytes(),
+            vector_bytes: master.rows.bytes() + master.late.bytes(),
             vectors_loaded: counts.loaded.load(Ordering::Relaxed),
             texts_embedded: counts.embedded.load(Ordering::Relaxed),
             texts_failed: counts.failed.load(Ordering::Relaxed),
@@ -288,15 +295,39 @@ impl Master {
         self.keys.iter().filter(|keys| self.row_of.contains_key(&keys.row)).count()
     }
 
-    fn push_row(&mut self, key: u64, vector: &[f32]) {
-        let row = self.rows.push(vector);
+    fn push_row(&mut self, key: u64, stored: &Stored) {
+        let row = self.rows.push(&stored.pooled);
+        self.late.push(stored.late.clone());
         self.row_keys.push(key);
         self.row_of.insert(key, row);
+    }
+
+    /// Document → upstream, and the middle of each upstream's vectors.
+    fn centroids(&self, row_of: &[u32]) -> (Arc<[u32]>, Arc<[f32]>) {
+        let dimension = self.rows.dimension();
+        let mut upstream_of = Vec::with_capacity(self.view.tools.len());
+        let mut centroids: Vec<f32> = Vec::new();
+        let mut before = None;
+        // Tools are sorted by id, so those of one upstream stand together.
+        for (card, row) in self.view.tools.iter().zip(row_of) {
+            if before != Some(&card.id.upstream) {
+                before = Some(&card.id.upstream);
+                centroids.resize(centroids.len() + dimension, 0.0);
+            }
+            upstream_of.push((centroids.len() / dimension.max(1)).saturating_sub(1) as u32);
+            if *row != NONE {
+                let start = centroids.len() - dimension;
+                centroids[start..].iter_mut().zip(self.rows.vector(*row)).for_each(|(sum, x)| *sum += x);
+            }
+        }
+        centroids.chunks_exact_mut(dimension.max(1)).for_each(toolscout_embed::normalize);
+        (upstream_of.into(), centroids.into())
     }
 
     /// Drops the rows that no document uses, and the graph with them.
     fn compact(&mut self) {
         let mut rows = Rows::new(self.rows.dimension());
+        let mut late = LateRows::default();
         let mut row_keys = Vec::new();
         let mut row_of = HashMap::new();
         for keys in self.keys.iter() {
@@ -304,10 +335,11 @@ impl Master {
                 && let std::collections::hash_map::Entry::Vacant(entry) = row_of.entry(keys.row)
             {
                 entry.insert(rows.push(self.rows.vector(row)));
+                late.push(self.late.get(row).clone());
                 row_keys.push(keys.row);
             }
         }
-        (self.rows, self.row_keys, self.row_of, self.graph) = (rows, row_keys, row_of, None);
+        (self.rows, self.late, self.row_keys, self.row_of, self.graph) = (rows, late, row_keys, row_of, None);
     }
 }
 
@@ -336,8 +368,12 @@ impl Shared {
                 Some(master.trouble.clone().unwrap_or_else(working))
             }
         };
+        let (upstream_of, centroids) = master.centroids(&row_of);
         let dense = (embedded > 0).then(|| DenseSnapshot {
             rows: master.rows.clone(),
+            late: master.late.clone(),
+            upstream_of,
+            centroids,
             row_of,
             doc_of: doc_of.into(),
             graph: master.graph.clone(),
@@ -441,14 +477,16 @@ impl Shared {
             return Ok(());
         }
         let tombstone = vec![0.0; model.dimension];
-        let mut rows = Rows::new(model.dimension);
+        let (mut rows, mut late) = (Rows::new(model.dimension), LateRows::default());
+        let none = Arc::new(LateVectors::default());
         let mut row_of = HashMap::with_capacity(loaded.keys.len());
         for &key in &loaded.keys {
             let stored = match text_of.get(&key) {
                 Some(&doc) => vectors.load(&keys[doc].text)?,
                 None => None,
             };
-            let row = rows.push(stored.as_deref().unwrap_or(&tombstone));
+            let row = rows.push(stored.as_ref().map_or(&tombstone, |stored| &stored.pooled));
+            late.push(stored.as_ref().map_or_else(|| none.clone(), |stored| stored.late.clone()));
             if stored.is_some() {
                 row_of.insert(key, row);
             }
@@ -456,7 +494,7 @@ impl Shared {
         self.counts.loaded.fetch_add(row_of.len() as u64, Ordering::Relaxed);
         self.counts.graph_reused.store(true, Ordering::Relaxed);
         let mut master = self.master.lock();
-        (master.rows, master.row_keys, master.row_of) = (rows, loaded.keys, row_of);
+        (master.rows, master.late, master.row_keys, master.row_of) = (rows, late, loaded.keys, row_of);
         master.graph = Some(Arc::new(loaded.graph));
         self.publish(&master);
         Ok(())
@@ -464,27 +502,36 @@ impl Shared {
 
     /// Takes from the store what it has; the documents without a vector come back.
     fn load_vectors(&self, vectors: &Vectors, keys: &[CardKeys]) -> Result<Vec<CardKeys>, Error> {
-        let unknown: Vec<CardKeys> = {
+        let mut unknown: Vec<CardKeys> = {
             let master = self.master.lock();
             keys.iter().filter(|keys| !master.row_of.contains_key(&keys.row)).copied().collect()
         };
+        unknown.sort_by_key(|keys| (keys.text, keys.row));
+        // Equal texts stand together now, and are read once.
+        let groups: Vec<&[CardKeys]> = unknown.chunk_by(|a, b| a.text == b.text).collect();
         let mut missing = Vec::new();
         let mut n_loaded = 0;
-        for portion in unknown.chunks(1024) {
-            let found = portion.iter().map(|keys| vectors.load(&keys.text)).collect::<Result<Vec<_>, _>>()?;
-            let mut master = self.master.lock();
-            for (keys, vector) in portion.iter().zip(found) {
-                match vector {
-                    Some(vector) => {
-                        master.push_row(keys.row, &vector);
-                        n_loaded += 1;
-                    }
-                    None => missing.push(*keys),
-                }
+        let mut found = |group: &[CardKeys], stored: Option<Stored>| match stored {
+            Some(stored) => {
+                let mut master = self.master.lock();
+                group.iter().for_each(|keys| master.push_row(keys.row, &stored));
+                n_loaded += group.len() as u64;
             }
-            if self.stopped() {
-                return Ok(Vec::new());
+            None => missing.extend_from_slice(group),
+        };
+        if groups.len() < WORTH_A_WALK {
+            for group in groups {
+                found(group, vectors.load(&group[0].text)?);
             }
+        } else {
+            let texts: Vec<ContentHash> = groups.iter().map(|group| group[0].text).collect();
+            vectors.load_many(&texts, |at, stored| {
+                found(groups[at], stored);
+                !self.stopped()
+            })?;
+        }
+        if self.stopped() {
+            return Ok(Vec::new());
         }
         if n_loaded > 0 {
             self.counts.loaded.fetch_add(n_loaded, Ordering::Relaxed);
@@ -523,7 +570,7 @@ impl Shared {
                 break;
             }
             let texts: Vec<&str> = batch.iter().map(|(text, _)| text.as_str()).collect();
-            let made: Vec<Result<Vec<f32>, String>> = match vectors.embed(&texts) {
+            let made: Vec<Result<Stored, String>> = match vectors.embed(&texts) {
                 Ok(made) => made.into_iter().map(Ok).collect(),
                 // One of them may be at fault: find out which, and keep the others.
                 Err(_) => texts.iter().map(|text| vectors.embed(&[text]).map(|mut one| one.remove(0))).collect(),
@@ -532,9 +579,9 @@ impl Shared {
             let mut good = Vec::with_capacity(batch.len());
             for ((_, group), result) in batch.iter().zip(made) {
                 match result {
-                    Ok(vector) => {
+                    Ok(stored) => {
                         n_failed_in_a_row = 0;
-                        good.push((group, vector));
+                        good.push((group, stored));
                     }
                     Err(failure) => {
                         n_failed_in_a_row += 1;
@@ -543,15 +590,15 @@ impl Shared {
                     }
                 }
             }
-            vectors.store(good.iter().map(|(group, vector)| (group[0].text, vector.as_slice())))?;
+            vectors.store(good.iter().map(|(group, stored)| (group[0].text, stored)))?;
             self.counts.embedded.fetch_add(good.len() as u64, Ordering::Relaxed);
             // Which texts, so that a test over many processes can tell work done twice from work.
             debug!(n_texts = good.len(), keys = %text_keys(&good), "texts embedded");
             self.counts.failed.fetch_add((batch.len() - good.len()) as u64, Ordering::Relaxed);
             let mut master = self.master.lock();
-            for (group, vector) in good {
+            for (group, stored) in good {
                 n_unpublished += group.len();
-                group.iter().for_each(|keys| master.push_row(keys.row, &vector));
+                group.iter().for_each(|keys| master.push_row(keys.row, &stored));
             }
             if let Some(failure) = last_failure {
                 master.trouble = Some(format!("{n_failed} tools could not be embedded: {failure}"));
@@ -615,7 +662,7 @@ impl Shared {
 
 /// Whether a graph of `len` rows serves badly: too many of them removed, or too many vectors beside it.
 /// The keys of embedded texts, for the log.
-fn text_keys(embedded: &[(&Vec<CardKeys>, Vec<f32>)]) -> String {
+fn text_keys(embedded: &[(&Vec<CardKeys>, Stored)]) -> String {
     embedded.iter().map(|(group, _)| group[0].text.to_string()).collect::<Vec<_>>().join(" ")
 }
 

@@ -405,6 +405,58 @@ impl LexicalRun {
         self.terms.iter().map(|term| (&term.term, term.idf))
     }
 
+    /// How much of the query these documents have, and where: one pass over the postings for all of them.
+    pub fn matches(&self, docs: &[DocIdx]) -> Vec<WordMatch> {
+        let wanted: DocSet = docs.iter().copied().collect();
+        let mut sorted: Vec<(DocIdx, WordMatch, [usize; 3])> =
+            docs.iter().map(|&doc| (doc, WordMatch::default(), [usize::MAX; 3])).collect();
+        sorted.sort_unstable_by_key(|(doc, ..)| *doc);
+        sorted.dedup_by_key(|(doc, ..)| *doc);
+        let total_idf: f64 = self.terms.iter().map(|term| term.idf).sum();
+        for (at, term) in self.terms.iter().enumerate() {
+            let share = term.idf / total_idf;
+            for posting in &self.scratch.postings[term.postings.clone()] {
+                if !wanted.contains(posting.doc) {
+                    continue;
+                }
+                let Ok(slot) = sorted.binary_search_by_key(&posting.doc, |(doc, ..)| *doc) else { continue };
+                // Each term counts once per place, whatever the number of its postings.
+                let (_, found, last) = &mut sorted[slot];
+                let mut once = |place: usize| std::mem::replace(&mut last[place], at) != at;
+                if once(0) {
+                    found.coverage += share;
+                }
+                match LexField::ALL[usize::from(posting.field)] {
+                    LexField::Name | LexField::Title if once(1) => {
+                        found.name += share;
+                        found.n_name += 1;
+                    }
+                    LexField::Upstream if once(2) => found.upstream += share,
+                    _ => {}
+                }
+            }
+        }
+        let at = |doc: &DocIdx| sorted.binary_search_by_key(doc, |(doc, ..)| *doc).unwrap_or_default();
+        docs.iter().map(|doc| sorted[at(doc)].1).collect()
+    }
+
+    /// The highest score that any document could reach with these terms: every term saturated.
+    pub fn ceiling(&self) -> f64 {
+        self.terms.iter().map(|term| term.idf * (self.k1 + 1.0)).sum()
+    }
+
+    /// How many terms were looked up.
+    pub fn n_terms(&self) -> usize {
+        self.terms.len()
+    }
+
+    /// The share of the query's weight (idf) that no document has.
+    pub fn unknown(&self) -> f64 {
+        let sum = |terms: &mut dyn Iterator<Item = &RunTerm>| terms.map(|term| term.idf).sum::<f64>();
+        let total = sum(&mut self.terms.iter());
+        if total > 0.0 { sum(&mut self.terms.iter().filter(|term| term.postings.is_empty())) / total } else { 1.0 }
+    }
+
     /// Why these documents scored: one pass over the postings for all of them. Duplicates are answered twice.
     pub fn details(&self, docs: &[DocIdx]) -> Vec<MatchDetails> {
         let wanted: DocSet = docs.iter().copied().collect();
@@ -440,6 +492,19 @@ impl LexicalRun {
         }
         docs.iter().map(|&doc| details[slot(doc)].clone()).collect()
     }
+}
+
+/// How much of a query a document has, as shares of the query's weight (idf), 0 to 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct WordMatch {
+    /// In any field.
+    pub coverage: f64,
+    /// In its name or title.
+    pub name: f64,
+    /// In the id of its upstream.
+    pub upstream: f64,
+    /// How many of the terms are in its name or title.
+    pub n_name: u32,
 }
 
 /// Why a document scored on words.

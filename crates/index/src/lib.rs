@@ -37,9 +37,10 @@ mod words;
 
 pub use allow::{Allow, DocIdx, DocSet};
 pub use dense::graph::GraphOptions;
+pub use dense::late::{LateMatch, LateVectors};
 pub use dense::{DenseHit, DenseKind, DenseMode};
 pub use error::Error;
 pub use host::{IndexHost, IndexOptions, IndexStats};
-pub use lexical::{LexField, LexicalHit, LexicalOptions, LexicalRun, MatchDetails, TermMatch};
+pub use lexical::{LexField, LexicalHit, LexicalOptions, LexicalRun, MatchDetails, TermMatch, WordMatch};
 pub use snapshot::{IndexProgress, IndexState, Snapshot};
 pub use text::card_text;

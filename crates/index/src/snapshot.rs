@@ -7,6 +7,7 @@ use toolscout_catalog::CatalogView;
 use toolscout_core::{Generation, ToolCard};
 
 use crate::allow::{Allow, DocIdx};
+use crate::dense::late::{LateMatch, LateVectors};
 use crate::dense::{DenseHit, DenseKind, DenseSnapshot};
 use crate::lexical::{LexicalHit, LexicalOptions, LexicalRun, LexicalSnapshot, TermMatch};
 
@@ -126,6 +127,21 @@ impl Snapshot {
     /// The exact cosine of one document's vector, if it has one.
     pub fn cosine(&self, doc: DocIdx, vector: &[f32]) -> Option<f32> {
         self.dense.as_ref()?.cosine(doc, vector)
+    }
+
+    /// What the query's tokens find in one document, if both have token vectors.
+    pub fn late(&self, doc: DocIdx, query: &LateVectors) -> Option<LateMatch> {
+        self.dense.as_ref()?.late(doc, query)
+    }
+
+    /// The text of one of a document's tokens: those that [`LateMatch::best`] names.
+    pub fn late_word(&self, doc: DocIdx, token: u16) -> Option<&str> {
+        self.dense.as_ref()?.late_word(doc, token)
+    }
+
+    /// The cosine of the query with the mean of all tools of this document's upstream.
+    pub fn centroid_cosine(&self, doc: DocIdx, vector: &[f32]) -> Option<f32> {
+        self.dense.as_ref()?.centroid_cosine(doc, vector)
     }
 
     /// Who is asked for near vectors: see [`DenseKind`]. Narrow allow-sets are searched exactly even where it says `hnsw`.

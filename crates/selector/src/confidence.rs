@@ -1,24 +1,62 @@
 //! How likely is it that the first tool is right?
 //!
-//! A logistic function of two facts that do not depend on the other tools of the catalog: the best cosine, and the share of
-//! the query's weight (idf) that one of the best candidates has in its words. Fitted by maximum likelihood, every set of equal
-//! weight, on 2,612 queries of four open sets (azure_mcp, mcpproxy_golden, metatool, toolbench_stable; right if the first tool
-//! is) and as many of the *other* sets' queries put to each catalog (never right). On the answerable ones it says .05/.25/.45/
-//! .65/.85/.95 where .28/.52/.66/.73/.85/.92 were right: too modest below, since the foreign queries pull it down there.
+//! A logistic function of signs that do not depend on how many tools the catalog has: how near the nearest is, how much of
+//! the query it has. Fitted with the ranker (`models/ranker/fit.py`) on the open sets' own queries and on as many of *other*
+//! sets' queries, which no tool answers.
 
-use crate::evidence::ConfidenceStage;
+use crate::evidence::{ConfidenceStage, Sign};
 use crate::options::Abstain;
 
-/// With a query vector: intercept, per unit of cosine, per unit of coverage.
-const HYBRID: [f64; 3] = [-5.6, 9.5, 3.3];
-/// With words alone: intercept, per unit of coverage.
-const WORDS: [f64; 2] = [-2.1, 6.75];
+/// The signs, in the order of the weights.
+pub(crate) const SIGNS: [&str; N_SIGNS] =
+    ["always", "best_cosine", "best_tokens", "best_coverage", "first_words", "first_name", "unknown_words", "length"];
+/// How many there are.
+pub(crate) const N_SIGNS: usize = 8;
 
-pub(crate) fn judge(best_cosine: Option<f64>, best_coverage: f64, abstain: Abstain) -> ConfidenceStage {
-    let sum = match best_cosine {
-        Some(cosine) => HYBRID[0] + HYBRID[1] * cosine + HYBRID[2] * best_coverage,
-        None => WORDS[0] + WORDS[1] * best_coverage,
-    };
+/// What confidence is judged by: [`SIGNS`] without the first.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Signs {
+    /// The highest cosine.
+    pub(crate) best_cosine: Option<f64>,
+    /// The highest late interaction.
+    pub(crate) best_tokens: Option<f64>,
+    /// The largest share of the query's weight that one of the best candidates has.
+    pub(crate) best_coverage: f64,
+    /// The first candidate's word score over the highest there could be.
+    pub(crate) first_words: f64,
+    /// Share of the first candidate's name that is in the query.
+    pub(crate) first_name: f64,
+    /// Share of the query's weight that no tool has.
+    pub(crate) unknown_words: f64,
+    /// How long the query is, 0 to 1.
+    pub(crate) length: f64,
+}
+
+impl Signs {
+    pub(crate) fn to_array(self) -> [f64; N_SIGNS] {
+        [
+            1.0,
+            self.best_cosine.unwrap_or(0.0),
+            self.best_tokens.unwrap_or(0.0),
+            self.best_coverage,
+            self.first_words,
+            self.first_name,
+            self.unknown_words,
+            self.length,
+        ]
+    }
+}
+
+pub(crate) fn judge(signs: Signs, weights: &[f64], abstain: Abstain) -> ConfidenceStage {
+    let sum: f64 = signs.to_array().iter().zip(weights).map(|(sign, weight)| sign * weight).sum();
     let confidence = 1.0 / (1.0 + (-sum).exp());
-    ConfidenceStage { best_cosine, best_coverage, confidence, threshold: abstain.below }
+    let sign =
+        |(name, (value, weight)): (&&str, (f64, &f64))| Sign { name: (*name).to_owned(), value, weight: *weight };
+    ConfidenceStage {
+        best_cosine: signs.best_cosine,
+        best_coverage: signs.best_coverage,
+        signs: SIGNS.iter().zip(signs.to_array().into_iter().zip(weights)).map(sign).collect(),
+        confidence,
+        threshold: abstain.below,
+    }
 }

@@ -21,7 +21,13 @@ pub struct Evidence {
     pub lexical: LexicalStage,
     /// The search by meaning.
     pub dense: DenseStage,
-    /// How the two became one score.
+    /// The words of the query against the words of the cards, one by one.
+    #[serde(default)]
+    pub tokens: TokensStage,
+    /// The steps that the task names, as parts of the query in bytes; none if it is one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepStage>,
+    /// How all of it became one score.
     pub fusion: FusionStage,
     /// How sure the answer is.
     pub confidence: ConfidenceStage,
@@ -81,6 +87,29 @@ pub struct DenseStage {
     pub n_candidates: u64,
 }
 
+/// Late interaction.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct TokensStage {
+    /// Candidates it was worked out for: the best so far.
+    pub n_candidates: u64,
+    /// The lowest score among them, which counts as 0.
+    pub low: f64,
+    /// The highest, which counts as 1.
+    pub high: f64,
+}
+
+/// One step of a task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepStage {
+    /// Where it begins in the query, in bytes.
+    pub start: usize,
+    /// Where it ends.
+    pub end: usize,
+    /// The tool that does it best, if any is near.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best: Option<ToolId>,
+}
+
 /// How scores of both sides became one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FusionStage {
@@ -105,10 +134,24 @@ pub struct ConfidenceStage {
     pub best_cosine: Option<f64>,
     /// The largest share of the query's weight (idf) that one of the best candidates has in its words, 0 to 1.
     pub best_coverage: f64,
+    /// Everything it was judged by: the logistic function of Σ value × weight is the result.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signs: Vec<Sign>,
     /// The result, 0 to 1.
     pub confidence: f64,
     /// Below this the answer is "nothing fits".
     pub threshold: f64,
+}
+
+/// One thing that confidence was judged by.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sign {
+    /// What it is.
+    pub name: String,
+    /// How strong.
+    pub value: f64,
+    /// What one of it is worth.
+    pub weight: f64,
 }
 
 /// One tool that came into question.
@@ -128,6 +171,12 @@ pub struct Candidate {
     /// Its place and cosine by meaning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dense: Option<Side>,
+    /// How near the query's words are to its own, one by one: late interaction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<f64>,
+    /// The words that are nearest to each other. Only for the first candidates.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alignments: Vec<Alignment>,
     /// Which words matched where; adds up, with `terms_rest`, to the word score. Only for the first candidates.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub terms: Vec<TermMatch>,
@@ -145,10 +194,21 @@ fn is_zero(value: &f64) -> bool {
 /// One addend of a score.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Part {
-    /// `meaning` or `words`.
+    /// What it came from: `meaning`, `words`, `tokens`, `name`, `upstream`, `action`, `form` or `steps`.
     pub name: String,
     /// How much.
     pub value: f64,
+}
+
+/// Two words that late interaction found to mean the same.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Alignment {
+    /// The query's word, or the piece of one that the model reads.
+    pub query: String,
+    /// The card's.
+    pub card: String,
+    /// Their cosine.
+    pub cosine: f32,
 }
 
 /// What one side of the search says of a candidate.

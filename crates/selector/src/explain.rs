@@ -67,6 +67,11 @@ fn fusion_line(out: &mut String, evidence: &Evidence) {
     let fusion = &evidence.fusion;
     let _ = write!(out, "fusion      {} candidates together, ", fusion.n_candidates);
     let _ = match fusion.method {
+        Fusion::Learned => write!(
+            out,
+            "learned weights (cosine {:.3}…{:.3}, word score 0…{:.2})",
+            fusion.cosine_low, fusion.cosine_high, fusion.lexical_high
+        ),
         Fusion::Weighted { dense } => write!(
             out,
             "{dense:.2} × meaning (cosine {:.3}…{:.3}) + {:.2} × words (score 0…{:.2})",
@@ -82,6 +87,12 @@ fn fusion_line(out: &mut String, evidence: &Evidence) {
     let _ = writeln!(out, ", all × {:.3}", fusion.scale);
 }
 
+fn aligned(candidate: &Candidate) -> String {
+    let pairs = candidate.alignments.iter().take(SHOWN_TERMS);
+    let pairs: Vec<String> = pairs.map(|pair| format!("{}~{}", pair.query, pair.card)).collect();
+    if pairs.is_empty() { String::new() } else { format!(": {}", pairs.join(", ")) }
+}
+
 fn candidate_lines(out: &mut String, candidate: &Candidate) {
     let fate = match &candidate.fate {
         Fate::Selected => String::new(),
@@ -94,7 +105,9 @@ fn candidate_lines(out: &mut String, candidate: &Candidate) {
     for part in &candidate.parts {
         let side = match part.name.as_str() {
             "meaning" => candidate.dense.map(|side| format!("cosine {:.3}, {}", side.score, place(side.rank))),
-            _ => candidate.lexical.map(|side| format!("score {:.2}, {}", side.score, place(side.rank))),
+            "tokens" => candidate.tokens.map(|score| format!("late interaction {score:.3}{}", aligned(candidate))),
+            "words" => candidate.lexical.map(|side| format!("score {:.2}, {}", side.score, place(side.rank))),
+            _ => None,
         };
         let _ = writeln!(out, "     {:+.3} {:<8} {}", part.value, part.name, side.unwrap_or_default());
     }

@@ -25,16 +25,21 @@ mod access;
 mod confidence;
 mod evidence;
 mod explain;
+mod features;
 mod fuse;
+mod gather;
 mod options;
+mod ranker;
 mod select;
+pub mod steps;
 mod why;
 
 pub use evidence::{
-    AccessStage, Candidate, ConfidenceStage, DenseStage, Evidence, Fate, FusionStage, LexicalStage, MAX_CANDIDATES,
-    MAX_TERMS, Part, Side,
+    AccessStage, Alignment, Candidate, ConfidenceStage, DenseStage, Evidence, Fate, FusionStage, LexicalStage,
+    MAX_CANDIDATES, MAX_TERMS, Part, Side, Sign, StepStage, TokensStage,
 };
 pub use explain::explain;
+pub use features::FEATURES;
 pub use options::{Abstain, Fusion, SelectorOptions};
-pub use select::{NoMatch, NoMatchReason, Query, Selected, Selection, Withheld, select, select_with};
+pub use select::{NoMatch, NoMatchReason, Query, Selected, Selection, Trace, Withheld, select, select_with, trace};
 pub use why::{Asked, WhyNot, WhyStage, why_not};

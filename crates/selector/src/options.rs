@@ -12,6 +12,15 @@ pub struct SelectorOptions {
     pub fusion: Fusion,
     /// How word matches are weighed.
     pub lexical: LexicalOptions,
+    /// Whether the words of the query are also compared with the words of the cards one by one (late interaction), where the
+    /// model makes vectors for them.
+    pub tokens: bool,
+    /// Whether a tool's upstream and its other tools count.
+    pub upstreams: bool,
+    /// Whether a task of several steps is also searched step by step.
+    pub steps: bool,
+    /// Whether the best tool of each step gets a place among the first.
+    pub cover: bool,
     /// Whether the same tool on several upstreams takes one place.
     pub families: bool,
     /// When to answer "nothing fits".
@@ -24,6 +33,10 @@ impl Default for SelectorOptions {
             candidates: 100,
             fusion: Fusion::default(),
             lexical: LexicalOptions::default(),
+            tokens: true,
+            upstreams: true,
+            steps: true,
+            cover: true,
             families: true,
             abstain: Abstain::default(),
         }
@@ -31,9 +44,12 @@ impl Default for SelectorOptions {
 }
 
 /// How the two sides' scores become one.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "method", rename_all = "snake_case")]
 pub enum Fusion {
+    /// By the learned ranker, over the features of all stages.
+    #[default]
+    Learned,
     /// Both scores scaled to 0..1 among the candidates, then weighted and added.
     Weighted {
         /// Weight of the cosine. The words get the rest to 1.
@@ -48,15 +64,6 @@ pub enum Fusion {
     Lexical,
     /// Meaning alone.
     Dense,
-}
-
-impl Default for Fusion {
-    // Recall@5 / nDCG@10 at .4, .5, .6, .7: mcpproxy_golden .872/.796 .894/.804 .901/.825 .904/.829, azure_mcp .988/.936
-    // .988/.947 .988/.947 .990/.946, metatool .766/.712 .784/.729 .806/.745 .814/.752, toolbench_stable .706/.710 .704/.710
-    // .693/.700 .676/.684. Long tasks for several tools want more words, paraphrases more meaning.
-    fn default() -> Self {
-        Self::Weighted { dense: 0.6 }
-    }
 }
 
 /// When to answer "nothing fits".

@@ -5,17 +5,22 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use toolscout_core::{Caller, Generation, Score, SideEffect, ToolCard, ToolId, UpstreamId};
-use toolscout_index::{Allow, DocIdx, IndexState, Snapshot};
+use toolscout_embed::TokenVectors;
+use toolscout_index::{Allow, DenseHit, DocIdx, IndexState, LateVectors, LexicalRun, Snapshot};
 use toolscout_policy::Policy;
 use toolscout_quality::QualityView;
 
 use crate::access::admit;
-use crate::confidence::judge;
+use crate::confidence::{Signs, judge};
 use crate::evidence::{
-    Candidate, ConfidenceStage, DenseStage, Evidence, Fate, LexicalStage, MAX_CANDIDATES, MAX_TERMS, Part, Side,
+    Alignment, Candidate, ConfidenceStage, DenseStage, Evidence, Fate, LexicalStage, MAX_CANDIDATES, MAX_TERMS, Part,
+    Side, StepStage,
 };
-use crate::fuse::{fuse, unite};
-use crate::options::{Fusion, SelectorOptions};
+use crate::features::{Features, Group};
+use crate::fuse::Fused;
+use crate::gather::{Gathered, gather};
+use crate::options::SelectorOptions;
+use crate::ranker::weights;
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -24,6 +29,9 @@ pub struct Query {
     pub text: String,
     /// Its vector; without one only words are searched.
     pub vector: Option<Arc<[f32]>>,
+    /// The vectors of its tokens, from the same pass; without them steps are searched by words, and no words are compared one
+    /// by one.
+    pub tokens: Option<Arc<TokenVectors>>,
     /// How many tools at most.
     pub limit: usize,
     /// Only tools of these upstreams; none is all.
@@ -39,6 +47,7 @@ impl Default for Query {
         Self {
             text: String::new(),
             vector: None,
+            tokens: None,
             limit: 5,
             upstreams: Vec::new(),
             tags: Vec::new(),
@@ -147,35 +156,16 @@ pub fn select_with(
     options: &SelectorOptions,
 ) -> Selection {
     let (allow, access) = admit(snapshot, policy, caller, query);
-    let k = options.candidates.max(MIN_CANDIDATES).max(query.limit);
-
-    let run = match options.fusion {
-        Fusion::Dense => snapshot.lexical_run("", &allow, &options.lexical),
-        Fusion::Weighted { .. } | Fusion::Rrf { .. } | Fusion::Lexical => {
-            snapshot.lexical_run(&query.text, &allow, &options.lexical)
-        }
-    };
-    let words = run.top(k);
-    let vector = query.vector.as_deref().filter(|_| options.fusion != Fusion::Lexical);
-    let (near, by) = match vector {
-        Some(vector) => {
-            let (near, by) = snapshot.dense_answer(vector, &allow, k);
-            let by = (!near.is_empty()).then_some(by);
-            (near, by)
-        }
-        None => (Vec::new(), None),
-    };
-
-    let mut fused = unite(snapshot, &run, &words, &near, vector);
-    let mut fusion = fuse(&mut fused, options.fusion);
+    let Gathered { run, words, near, by, fused, mut fusion, tokens, late, steps, .. } =
+        gather(snapshot, &allow, query, options);
 
     let n_detailed = fused.len().min(query.limit + DETAILED_BEYOND_LIMIT).min(MAX_CANDIDATES);
     let docs: Vec<DocIdx> = fused[..n_detailed].iter().map(|one| one.doc).collect();
     let mut details = run.details(&docs);
-    let best_cosine = near.first().map(|hit| f64::from(hit.cosine));
-    let best_coverage = details.iter().map(|detail| detail.coverage).fold(0.0, f64::max);
+    let signs = signs(snapshot, &run, &fused, &near, &docs);
+    let learned = weights(by.is_some(), tokens.n_candidates > 0);
     let confidence = match fused.first() {
-        Some(_) => judge(best_cosine, best_coverage, options.abstain),
+        Some(_) => judge(signs, &learned.confidence, options.abstain),
         None => ConfidenceStage { threshold: options.abstain.below, ..ConfidenceStage::default() },
     };
     let fits = !fused.is_empty() && confidence.confidence >= confidence.threshold;
@@ -190,11 +180,11 @@ pub fn select_with(
     for (one, rank) in fused.iter().zip(1u32..) {
         let card = snapshot.card(one.doc);
         let fate = if fits { place(snapshot, &allow, card, &tools, query.limit, options) } else { Fate::NothingFits };
-        let parts = [("meaning", one.dense_part), ("words", one.lexical_part)];
-        let parts: Vec<Part> = parts
+        let parts: Vec<Part> = Group::ALL
             .into_iter()
+            .zip(one.parts)
             .filter(|(_, value)| *value != 0.0)
-            .map(|(name, value)| Part { name: name.to_owned(), value: value * fusion.scale })
+            .map(|(group, value)| Part { name: group.as_str().to_owned(), value: value * fusion.scale })
             .collect();
         let score = Score::new(parts.iter().map(|part| part.value).sum());
         if fate == Fate::Selected {
@@ -217,6 +207,11 @@ pub fn select_with(
                 parts,
                 lexical: (one.lexical > 0.0).then_some(Side { rank: one.lexical_rank, score: one.lexical }),
                 dense: one.cosine.map(|score| Side { rank: one.dense_rank, score }),
+                tokens: one.late,
+                alignments: late
+                    .as_ref()
+                    .filter(|_| rank as usize <= n_detailed)
+                    .map_or_else(Vec::new, |late| alignments(snapshot, late, one.doc)),
                 terms,
                 terms_rest,
                 fate,
@@ -247,6 +242,15 @@ pub fn select_with(
             n_candidates: words.len() as u64,
         },
         dense: DenseStage { by, n_candidates: near.len() as u64 },
+        tokens,
+        steps: steps
+            .into_iter()
+            .map(|step| StepStage {
+                start: step.part.start,
+                end: step.part.end,
+                best: step.best.map(|doc| snapshot.card(doc).id.clone()),
+            })
+            .collect(),
         fusion,
         confidence,
         limit: query.limit,
@@ -265,8 +269,63 @@ pub fn select_with(
     }
 }
 
-/// Fewest candidates from either side, so that fusion has something to choose from.
-const MIN_CANDIDATES: usize = 50;
+/// What the ranker and the judge of confidence see, for training them. `models/ranker/fit.py` reads it from
+/// `toolscout eval run --features`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trace {
+    /// Every candidate with its features, in the order of [`crate::FEATURES`].
+    pub candidates: Vec<(ToolId, Vec<f64>)>,
+    /// The signs of confidence, as they are with the ranker as it is.
+    pub signs: Vec<f64>,
+}
+
+/// Traces a selection.
+pub fn trace(snapshot: &Snapshot, policy: &Policy, caller: &Caller, query: &Query, options: &SelectorOptions) -> Trace {
+    let (allow, _) = admit(snapshot, policy, caller, query);
+    let Gathered { run, near, fused, seen, .. } = gather(snapshot, &allow, query, options);
+    let docs: Vec<DocIdx> = fused.iter().take(query.limit + DETAILED_BEYOND_LIMIT).map(|one| one.doc).collect();
+    let signs = signs(snapshot, &run, &fused, &near, &docs).to_array().to_vec();
+    let candidate = |(doc, features): (DocIdx, Features)| (snapshot.card(doc).id.clone(), features.to_array().to_vec());
+    Trace { candidates: seen.into_iter().map(candidate).collect(), signs }
+}
+
+/// What confidence is judged by. `docs` are the first of `fused`.
+fn signs(snapshot: &Snapshot, run: &LexicalRun, fused: &[Fused], near: &[DenseHit], docs: &[DocIdx]) -> Signs {
+    let matches = run.matches(docs);
+    let first = fused.first().zip(matches.first());
+    let ceiling = run.ceiling().max(f64::MIN_POSITIVE);
+    Signs {
+        best_cosine: near.first().map(|hit| f64::from(hit.cosine)),
+        best_tokens: fused.iter().filter_map(|one| one.late).reduce(f64::max),
+        best_coverage: matches.iter().map(|found| found.coverage).fold(0.0, f64::max),
+        first_words: first.map_or(0.0, |(one, _)| one.lexical / ceiling),
+        first_name: first.map_or(0.0, |(one, found)| {
+            (f64::from(found.n_name) / snapshot.card(one.doc).words.len().max(1) as f64).min(1.0)
+        }),
+        unknown_words: run.unknown(),
+        length: (run.n_terms() as f64 / 24.0).min(1.0),
+    }
+}
+
+/// The words of query and card that are nearest to each other, best first.
+fn alignments(snapshot: &Snapshot, late: &LateVectors, doc: DocIdx) -> Vec<Alignment> {
+    let Some(found) = snapshot.late(doc, late) else { return Vec::new() };
+    let mut alignments: Vec<Alignment> = late
+        .words()
+        .zip(&found.best)
+        .filter(|(word, _)| word.chars().any(char::is_alphanumeric))
+        .filter_map(|(word, (token, cosine))| {
+            let card = snapshot.late_word(doc, *token)?.to_owned();
+            Some(Alignment { query: word.to_owned(), card, cosine: *cosine })
+        })
+        .collect();
+    alignments.sort_by(|a, b| b.cosine.total_cmp(&a.cosine));
+    alignments.truncate(MAX_ALIGNMENTS);
+    alignments
+}
+
+/// Pairs of words written down per candidate.
+const MAX_ALIGNMENTS: usize = 6;
 /// Candidates behind the limit whose matched words are written down too: those a "why not" asks about first.
 const DETAILED_BEYOND_LIMIT: usize = 10;
 /// Tools named when nothing fits.

@@ -14,6 +14,7 @@ pub(crate) fn double(id: String, dimension: usize) -> ModelInfo {
         id,
         dimension,
         max_tokens: 512,
+        late_dimension: None,
         licence: "Apache-2.0".to_owned(),
         runtime: RuntimeInfo { name: "test double".to_owned(), version: "1".to_owned(), source: "testkit".to_owned() },
     }
@@ -25,6 +26,7 @@ pub struct HashEmbedder {
     model: ModelInfo,
     n_inferences: AtomicU64,
     fails_on: HashSet<String>,
+    late: bool,
 }
 
 impl HashEmbedder {
@@ -36,7 +38,7 @@ impl HashEmbedder {
     /// As many dimensions as a test needs.
     pub fn with_dimension(dimension: usize) -> Self {
         let model = double(format!("hash-{dimension}"), dimension);
-        Self { model, n_inferences: AtomicU64::new(0), fails_on: HashSet::new() }
+        Self { model, n_inferences: AtomicU64::new(0), fails_on: HashSet::new(), late: false }
     }
 
     /// Another model as far as anybody can tell: same vectors, other name and fingerprint.
@@ -45,6 +47,15 @@ impl HashEmbedder {
         self.model.id = id.to_owned();
         self.model.sha256 = ContentHash::of(id.as_bytes()).to_string();
         self
+    }
+
+    /// Makes short token vectors too: here the token vectors themselves.
+    #[must_use]
+    pub fn with_late(mut self) -> Self {
+        self.late = true;
+        self.model.late_dimension = Some(self.model.dimension);
+        let id = format!("late-{}", self.model.id);
+        self.named(&id)
     }
 
     /// Fails every call that holds this very text.
@@ -69,7 +80,20 @@ impl HashEmbedder {
             pooled = direction("", dim);
         }
         normalize(&mut pooled);
-        let tokens = (want == Want::Tokens).then_some(TokenVectors { tokens, vectors, dim });
+        // Where each word stands: words of an identifier follow each other in the text, case folded.
+        let folded = text.to_lowercase();
+        let mut from = 0;
+        let spans = tokens
+            .iter()
+            .map(|token| {
+                let start = folded[from..].find(token.as_str()).map_or(from, |at| from + at);
+                from = (start + token.len()).min(folded.len());
+                (start, from)
+            })
+            .collect();
+        let late_dim = if self.late { dim } else { 0 };
+        let late = if self.late { vectors.clone() } else { Vec::new() };
+        let tokens = (want == Want::Tokens).then_some(TokenVectors { tokens, spans, vectors, dim, late, late_dim });
         Embedding { pooled, tokens }
     }
 }

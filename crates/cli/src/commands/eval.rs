@@ -39,6 +39,11 @@ pub(crate) async fn run(args: EvalRun, config: &Config) -> Ended {
     if args.no_latency {
         options.latency = toolscout_evals::Latency::LeftOut;
     }
+    if let Some(path) = args.features {
+        let write = move || toolscout_evals::write_features(&options, &path, &|_| {});
+        tokio::task::spawn_blocking(write).await.context("the run ended early")??;
+        return Ok(Exit::Done);
+    }
     let args = RunArgs { options, json: args.json, html: args.html, baseline: args.baseline };
     let run = move || {
         let shown = RefCell::new(None::<(&'static str, Steps)>);

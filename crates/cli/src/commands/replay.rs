@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use toolscout_core::Caller;
-use toolscout_embed::QueryEmbedder;
+use toolscout_embed::{QueryEmbedder, QueryVectors};
 use toolscout_evals::replay::{Recorded, ReplayAnswer, Replayed, replayed};
 use toolscout_evals::{Arm, Error as EvalError};
 use toolscout_gateway::{Kept, Services};
@@ -86,9 +86,12 @@ fn run(
     let steps = Steps::new(recorded.len(), "asking");
     let mut pairs = Vec::with_capacity(recorded.len());
     for (then, caller) in recorded {
+        let (vector, tokens) =
+            vectors(parts.embedder.as_deref(), &then.query, options)?.map(|v| (v.pooled, v.tokens)).unzip();
         let query = Query {
             text: then.query.clone(),
-            vector: vector(parts.embedder.as_deref(), &then.query, options)?,
+            vector,
+            tokens,
             limit: args.limit.map_or(then.limit, usize::from),
             upstreams: then.upstreams.clone(),
             tags: then.tags.clone(),
@@ -121,11 +124,11 @@ fn embed(index: &IndexHost) {
     }
 }
 
-fn vector(
+fn vectors(
     embedder: Option<&QueryEmbedder>,
     text: &str,
     options: &SelectorOptions,
-) -> anyhow::Result<Option<Arc<[f32]>>> {
+) -> anyhow::Result<Option<QueryVectors>> {
     match embedder.filter(|_| options.fusion != Fusion::Lexical) {
         Some(embedder) => Ok(Some(embedder.embed_query(text).context("embed a recorded query")?)),
         None => Ok(None),

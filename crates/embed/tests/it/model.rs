@@ -16,7 +16,7 @@ use toolscout_embed::{
 };
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/all-minilm-l6-v2")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/minilm-tools-v1")
 }
 
 static EMBEDDER: LazyLock<Embedder> = LazyLock::new(load);
@@ -41,7 +41,11 @@ fn embed(texts: &[&str], want: Want) -> Vec<Embedding> {
 fn the_published_similarities_come_out() {
     let texts =
         ["That is a happy person", "That is a happy dog", "That is a very happy person", "Today is a sunny day"];
-    let vectors = embed(&texts, Want::Pooled);
+    // Of the model that the default one was made from, which stays selectable.
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/all-minilm-l6-v2");
+    let base = Embedder::load(&ModelSource::Dir(folder), &EmbedOptions::default()).unwrap();
+    assert_eq!(base.model().late_dimension, None);
+    let vectors = base.embed(&texts, Want::Pooled).unwrap();
     for (other, published) in [(1, 0.695), (2, 0.943), (3, 0.257)] {
         let cosine = dot(&vectors[0].pooled, &vectors[other].pooled);
         assert!((cosine - published).abs() < 0.005, "{}: {cosine}, published {published}", texts[other]);
@@ -99,11 +103,23 @@ fn every_token_but_the_marks_has_a_vector_of_length_one() {
     assert_eq!(tokens(2).tokens, ["una", "##ffa", "##ble", "東", "京"]);
     for tokens in vectors.iter().map(|vector| vector.tokens.as_ref().unwrap()) {
         assert_eq!(tokens.vectors.len(), tokens.len() * 384);
+        assert_eq!((tokens.late_dim, tokens.late.len()), (64, tokens.len() * 64));
+        assert_eq!(tokens.spans.len(), tokens.len());
         assert_eq!(tokens.iter().count(), tokens.len());
+        for short in tokens.late.chunks_exact(64) {
+            assert!((dot(short, short) - 1.0).abs() < 1e-5);
+        }
         for (token, vector) in tokens.iter() {
             assert!((dot(vector, vector) - 1.0).abs() < 1e-5, "{token}");
         }
     }
+    let text = "create a GitHub issue";
+    let spans: Vec<&str> = tokens(0).spans.iter().map(|(start, end)| &text[*start..*end]).collect();
+    assert_eq!(spans, ["create", "a", "Gi", "tH", "ub", "issue"]);
+    assert_eq!(tokens(0).within(9..15).count(), 3);
+    let part = tokens(0).pool(0..15).unwrap();
+    assert!((dot(&part, &part) - 1.0).abs() < 1e-5);
+    assert_eq!(tokens(0).pool(2..5), None);
     let pooled = embed(&["create a GitHub issue"], Want::Pooled).remove(0);
     assert_eq!(pooled.tokens, None);
     assert_eq!(pooled.pooled, vectors[0].pooled);
@@ -126,7 +142,7 @@ fn the_counter_counts_texts_and_remembered_queries_are_none() {
     let again = queries.embed_query(" open a ticket\n").unwrap();
     assert_eq!(embedder.inferences(), 7);
     assert_eq!(first, again);
-    assert_eq!(first[..], embedder.embed(&["open a ticket"], Want::Pooled).unwrap()[0].pooled);
+    assert_eq!(first.pooled[..], embedder.embed(&["open a ticket"], Want::Pooled).unwrap()[0].pooled);
 }
 
 #[test]
@@ -145,7 +161,7 @@ fn many_threads_may_ask_at_once() {
 #[test]
 fn doctor_can_tell_model_and_runtime() {
     let info = EMBEDDER.model();
-    assert_eq!((info.id.as_str(), info.dimension, info.max_tokens), ("all-minilm-l6-v2-nb8", 384, 256));
+    assert_eq!((info.id.as_str(), info.dimension, info.max_tokens), ("minilm-tools-v1-nb8", 384, 256));
     assert_eq!((info.licence.as_str(), info.sha256.len()), ("Apache-2.0", 64));
     assert_eq!(info.runtime.name, "ONNX Runtime");
     if std::env::var_os("ORT_DYLIB_PATH").is_none() {
@@ -217,5 +233,5 @@ fn a_manifest_that_promises_something_else_is_refused() {
     check_edited("\"dimension\": 384", "\"dimension\": 512", "shape [1, 5, 384], but its manifest says dimension 512");
     check_edited("\"name\": \"model.onnx\"", "\"name\": \"../model.onnx\"", "has `files` = `../model.onnx`");
     check_edited("\"id\"", "\"no_id\"", "is not valid");
-    check_edited("last_hidden_state", "pooler_output", "run model `all-minilm-l6-v2-nb8`");
+    check_edited("last_hidden_state", "pooler_output", "run model `minilm-tools-v1-nb8`");
 }

@@ -34,6 +34,7 @@ fn obedient() -> (Arc<Obedient>, mpsc::Receiver<()>, mpsc::Sender<()>) {
         id: "obedient".into(),
         dimension: 1,
         max_tokens: 8,
+        late_dimension: None,
         sha256: String::new(),
         licence: "Apache-2.0".into(),
         runtime,
@@ -83,11 +84,11 @@ fn recent_queries_are_remembered_and_the_least_recent_is_forgotten() {
     let (model, _entered, _let_go) = obedient();
     let queries = QueryEmbedder::new(model.clone(), QueryOptions { remembered: 2, ..QueryOptions::default() });
     for (query, n_inferences) in [("a", 1), ("bb", 2), ("a", 2), ("ccc", 3), ("a", 3), ("bb", 4)] {
-        assert_eq!(queries.embed_query(query).unwrap()[..], [query.len() as f32]);
+        assert_eq!(queries.embed_query(query).unwrap().pooled[..], [query.len() as f32]);
         assert_eq!(model.inferences(), n_inferences, "{query}");
     }
     assert_eq!(queries.remembered(), 2);
-    assert_eq!(queries.clone().embed_query("bb").unwrap()[..], [2.0]);
+    assert_eq!(queries.clone().embed_query("bb").unwrap().pooled[..], [2.0]);
     assert_eq!(model.inferences(), 4, "clones share one memory");
 }
 
@@ -109,9 +110,9 @@ fn a_full_house_says_so_at_once_and_who_waits_takes_the_answer() {
         assert!(matches!(error, Error::Busy { waiting: 2 }), "{error}");
         assert_eq!(error.retry(), Retry::Later);
         let_go.send(()).unwrap();
-        assert_eq!(first.join().unwrap().unwrap()[..], [4.0]);
+        assert_eq!(first.join().unwrap().unwrap().pooled[..], [4.0]);
         for same in same {
-            assert_eq!(same.join().unwrap().unwrap()[..], [4.0]);
+            assert_eq!(same.join().unwrap().unwrap().pooled[..], [4.0]);
         }
     });
     assert_eq!((model.inferences(), model.most_inside.load(Ordering::SeqCst)), (1, 1));
@@ -144,7 +145,7 @@ fn failures_and_panics_are_not_remembered_and_give_their_place_back() {
         assert!(catch_unwind(AssertUnwindSafe(|| queries.embed_query("panic"))).is_err());
     }
     assert_eq!(model.inferences(), 4);
-    assert_eq!(queries.embed_query("fine").unwrap()[..], [4.0]);
+    assert_eq!(queries.embed_query("fine").unwrap().pooled[..], [4.0]);
 }
 
 #[test]

@@ -18,7 +18,7 @@ fn child() {
     let Some(unpack) = std::env::var_os(CHILD) else { return };
     let unpack = if unpack == "-" { Unpack::Memory } else { Unpack::Folder(unpack.into()) };
     let options = EmbedOptions { runtime: RuntimeOptions { library: None, unpack }, ..EmbedOptions::default() };
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/all-minilm-l6-v2");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/minilm-tools-v1");
     let line = match Embedder::load(&ModelSource::Dir(folder), &options) {
         Ok(embedder) => {
             let n_numbers = embedder.embed(&["list files"], Want::Pooled).unwrap()[0].pooled.len();

@@ -301,7 +301,7 @@ fn the_commands_write_what_they_are_asked_for() {
 /// The figures that this set must not fall below. They are what the default selection reaches, less a query or two.
 #[test]
 fn with_the_real_model_hybrid_leads() {
-    let source = ModelSource::Dir(root().join("models/all-minilm-l6-v2"));
+    let source = ModelSource::Dir(root().join("models/minilm-tools-v1"));
     // Without ONNX Runtime in the build or the environment there is nothing to test here; the workspace's own test run,
     // which builds the binary, has it.
     let Ok(embedder) = Embedder::load(&source, &EmbedOptions::default()) else {

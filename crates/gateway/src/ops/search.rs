@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use toolscout_core::text::{preview, sanitize};
 use toolscout_core::{Caller, ContentHash, SelectionId, SideEffect, UpstreamId};
+use toolscout_embed::QueryVectors;
 use toolscout_index::Snapshot;
 use toolscout_policy::Policy;
 use toolscout_selector::{Query, Selection};
@@ -72,10 +73,11 @@ pub(crate) async fn find(
     let parts = &services.parts;
     let snapshot = parts.index.snapshot();
     let (upstreams, max_side_effect) = read_filters(&snapshot, &parts.policy, caller, filters)?;
-    let vector = query_vector(services, text).await;
+    let vectors = query_vectors(services, text).await;
     let query = Query {
         text: text.to_owned(),
-        vector,
+        vector: vectors.as_ref().map(|vectors| Arc::clone(&vectors.pooled)),
+        tokens: vectors.map(|vectors| vectors.tokens),
         limit: limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT),
         upstreams,
         tags: filters.tags.clone(),
@@ -96,14 +98,14 @@ pub(crate) async fn find(
     Ok(Found { id, selection, index_state })
 }
 
-/// The query's vector, or `None` where words alone must do: no model, a model that fails, or one that takes too long.
-async fn query_vector(services: &Services, text: &str) -> Option<Arc<[f32]>> {
+/// The query's vectors, or `None` where words alone must do: no model, a model that fails, or one that takes too long.
+async fn query_vectors(services: &Services, text: &str) -> Option<QueryVectors> {
     let embedder = services.parts.embedder.clone()?;
     let text = text.to_owned();
     let embedded = services.compute(move || embedder.embed_query(&text));
     let embedded = embedded.instrument(info_span!("embed"));
     match tokio::time::timeout(services.parts.options.embed_patience, embedded).await {
-        Ok(Ok(Ok(vector))) => Some(vector),
+        Ok(Ok(Ok(vectors))) => Some(vectors),
         Ok(Ok(Err(error))) => {
             warn!(error = &error as &dyn std::error::Error, "query not embedded, answering from words alone");
             None

@@ -8,7 +8,7 @@
 
 use proptest::prelude::*;
 use toolscout_core::ToolCard;
-use toolscout_index::{Allow, DenseMode, DocSet, IndexHost, LexicalOptions, Snapshot};
+use toolscout_index::{Allow, DenseMode, DocSet, IndexHost, LexField, LexicalOptions, Snapshot};
 use toolscout_store::Store;
 
 use crate::world::{card, ids, options, settled, small, view};
@@ -57,6 +57,11 @@ fn adds_up(snapshot: &Snapshot, query: &str) {
         assert!((sum - hit.score).abs() < 1e-9, "{query}: {sum} against {}", hit.score);
         assert_eq!(snapshot.lexical_terms(query, hit.doc), details.terms);
         assert!(details.coverage > 0.0 && details.coverage < 1.0 + 1e-9);
+        let found = run.matches(&[hit.doc])[0];
+        assert!((found.coverage - details.coverage).abs() < 1e-9, "two passes, one coverage");
+        let named = details.terms.iter().any(|term| matches!(term.field, LexField::Name | LexField::Title));
+        assert_eq!((found.n_name > 0, found.name > 0.0), (named, named));
+        assert!(hit.score <= run.ceiling() + 1e-9);
         assert_eq!(run.score(hit.doc), hit.score);
     }
 }

