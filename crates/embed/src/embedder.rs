@@ -284,7 +284,7 @@ fn run(session: &mut TextEmbedding, manifest: &Manifest, text: &str, want: Want)
 
 /// A bound on what the tokenizer has to read. No text of words comes near 32 bytes a token; a text without spaces, which the
 /// tokenizer makes one unknown word of, is cut here, as long as it may be.
-fn cut(text: &str, max_tokens: usize) -> &str {
+pub(crate) fn cut(text: &str, max_tokens: usize) -> &str {
     let end = text.floor_char_boundary(max_tokens * 32);
     &text[..end]
 }

@@ -129,15 +129,7 @@ impl Manifest {
     }
 
     pub(crate) fn files(&self, source: &ModelSource) -> Result<Checked, Error> {
-        let checked = |file: &File| {
-            let bytes = source.bytes(&file.name)?;
-            let found = ContentHash::of(&bytes).to_string();
-            if found == file.sha256 {
-                return Ok(bytes);
-            }
-            Err(Error::Checksum { path: source.path(&file.name), expected: file.sha256.clone(), found })
-        };
-        Ok(Checked { model: checked(&self.files.model)?, tokenizer: checked(&self.files.tokenizer)? })
+        self.files.checked(source)
     }
 
     fn check(&self, path: &Path) -> Result<(), Error> {
@@ -168,26 +160,44 @@ impl Manifest {
         if !(3..=65_536).contains(&self.max_tokens) {
             return refuse("max_tokens", self.max_tokens.to_string(), "3 to 65536");
         }
-        for file in [&self.files.model, &self.files.tokenizer] {
-            let is_plain = Path::new(&file.name).file_name().is_some_and(|name| name == file.name.as_str());
-            if !is_plain {
-                return refuse("files", file.name.clone(), "a plain file name");
-            }
+        if let Some(name) = self.files.stray() {
+            return refuse("files", name.to_owned(), "a plain file name");
         }
         Ok(())
     }
 }
 
+impl Files {
+    /// The content of both, each checked against its SHA-256.
+    pub(crate) fn checked(&self, source: &ModelSource) -> Result<Checked, Error> {
+        let checked = |file: &File| {
+            let bytes = source.bytes(&file.name)?;
+            let found = ContentHash::of(&bytes).to_string();
+            if found == file.sha256 {
+                return Ok(bytes);
+            }
+            Err(Error::Checksum { path: source.path(&file.name), expected: file.sha256.clone(), found })
+        };
+        Ok(Checked { model: checked(&self.model)?, tokenizer: checked(&self.tokenizer)? })
+    }
+
+    /// The name of a file that lies elsewhere than in the folder, if there is one.
+    pub(crate) fn stray(&self) -> Option<&str> {
+        let is_plain = |name: &str| Path::new(name).file_name().is_some_and(|plain| plain == name);
+        [&self.model, &self.tokenizer].into_iter().map(|file| file.name.as_str()).find(|name| !is_plain(name))
+    }
+}
+
 impl ModelSource {
     /// Where a file of the model is, for messages.
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         match self {
             Self::Builtin => Path::new("<built in>").join(name),
             Self::Dir(folder) => folder.join(name),
         }
     }
 
-    fn bytes(&self, name: &str) -> Result<Cow<'static, [u8]>, Error> {
+    pub(crate) fn bytes(&self, name: &str) -> Result<Cow<'static, [u8]>, Error> {
         match self {
             Self::Builtin => builtin(name).map(Cow::Borrowed).ok_or(Error::NoBuiltin),
             Self::Dir(_) => {
