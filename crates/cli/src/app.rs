@@ -12,8 +12,12 @@ use toolscout_catalog::{Catalog, CatalogView, Origin, Overlays};
 use toolscout_core::time::Clock;
 use toolscout_core::{Timestamp, UpstreamId};
 use toolscout_crawler::{Crawled, Crawler, CrawlerDeps, CrawlerOptions, Outcome, ProgressFn};
+use toolscout_embed::CrossEncoder;
 use toolscout_gateway::wire::RecrawlResponse;
-use toolscout_gateway::{GatewayOptions, NoRecrawl, OpError, Parts, Recrawl, SelectionLog, SelectionOptions, Services};
+use toolscout_gateway::{
+    CrossEncoding, GatewayOptions, Judge, NoRecrawl, OpError, Parts, Recrawl, Reranker, SelectionLog, SelectionOptions,
+    Services,
+};
 use toolscout_index::{DenseMode, IndexHost, IndexOptions};
 use toolscout_quality::{Quality, QualityOptions};
 use toolscout_store::{Opened, Tree, TreeName, row};
@@ -87,13 +91,15 @@ impl App {
             Use::Once => Model::load_now(settings),
             Use::Serve => Model::load_behind(settings),
         };
-        let (catalog, model) = std::thread::scope(|scope| {
+        let (catalog, model, second) = std::thread::scope(|scope| {
             let model = scope.spawn(load);
+            let second = scope.spawn(|| second_stage(settings));
             let catalog = overlays(config).and_then(|overlays| Ok(Catalog::open(&store, overlays)?));
-            (catalog, model.join())
+            (catalog, model.join(), second.join())
         });
         let catalog = Arc::new(catalog.context("open the catalog")?);
         let model = model.map_err(|_| anyhow::anyhow!("loading the embedding model ended in a panic"))?;
+        let second = second.map_err(|_| anyhow::anyhow!("setting up the second stage ended in a panic"))??;
         let index = IndexHost::open(index_options(config), &store, model.documents).context("open the index")?;
         let follower = Follower::start(&catalog, &index)?;
 
@@ -138,6 +144,7 @@ impl App {
             recrawl,
             damage: damage.as_ref().map(|damage| damage.reason.clone()),
             selector: toolscout_selector::SelectorOptions::default(),
+            second,
             options: gateway_options(settings),
         });
         let (model_problem, loading) = (model.problem, model.loading);
@@ -209,6 +216,24 @@ fn gateway_options(settings: &Settings) -> GatewayOptions {
         confirm_from: settings.call.confirm_from,
         ..GatewayOptions::default()
     }
+}
+
+/// Who looks at the best candidates again, if anybody. A cross-encoder that cannot be loaded is named in the evidence, and
+/// searches go on without it.
+fn second_stage(settings: &Settings) -> anyhow::Result<Option<Arc<dyn Reranker>>> {
+    if let Some(judge) = &settings.ranking.judge {
+        return Ok(Some(Arc::new(Judge::new(judge.clone()).context("set up the judge's HTTP client")?)));
+    }
+    let Some(folder) = &settings.ranking.cross_encoder else { return Ok(None) };
+    Ok(Some(match CrossEncoder::load(folder, &crate::model::options(settings)) {
+        Ok(encoder) => Arc::new(CrossEncoding::new(encoder, settings.ranking.cross_encoder_deadline)),
+        Err(error) => {
+            let error = anyhow::Error::from(error);
+            tracing::warn!(error = format!("{error:#}"), "the cross-encoder is not usable; the first order stands");
+            let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            Arc::new(CrossEncoding::unusable(name))
+        }
+    }))
 }
 
 /// The cards that we ship, and those of the user's folder over them.

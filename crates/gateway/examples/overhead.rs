@@ -45,6 +45,7 @@ async fn main() {
         recrawl: Arc::new(NoRecrawl),
         damage: None,
         selector: toolscout_selector::SelectorOptions::default(),
+        second: None,
         options: GatewayOptions::default(),
     });
     let caller = Caller::local("overhead");

@@ -5,7 +5,7 @@
 //! untrusted and written by models: [`lenient`] reads them, [`validate`] checks arguments against the tool's own schema, and
 //! [`error`] holds the one table that says how a failure looks outside.
 //!
-//! Never ranks, and never calls what policy did not grant a moment ago: [`Forward`] takes the grant itself. No argument and no
+//! Never ranks: a [`second`] opinion, off by default, orders what the selector found. Never calls what policy did not grant a moment ago: [`Forward`] takes the grant itself. No argument and no
 //! result is ever logged. Start at [`Services`], then [`ops`], then [`serve_http`].
 
 pub mod error;
@@ -15,6 +15,7 @@ pub mod mcp;
 pub mod metatools;
 pub mod ops;
 pub mod seal;
+pub mod second;
 pub mod selections;
 pub mod serve;
 pub mod services;
@@ -22,6 +23,7 @@ pub mod validate;
 pub mod wire;
 
 pub use error::OpError;
+pub use second::{CrossEncoding, Judge, JudgeOptions, Question, Reranker, Skipped, Weighed};
 pub use selections::{Kept, SelectionLog, SelectionOptions};
 pub use serve::{HttpOptions, ServeError, Served, serve_http, serve_pipe, serve_stdio};
 pub use services::{Exposure, Forward, GatewayOptions, NoRecrawl, Parts, Recrawl, Services};

@@ -281,6 +281,7 @@ mod tests {
                 scale: 0.0,
             },
             confidence: ConfidenceStage::default(),
+            second: None,
             limit: 5,
             candidates: Vec::new(),
             n_more_candidates: 0,

@@ -16,6 +16,7 @@ use toolscout_upstream::{CallContext, CallReply, CallRequest, Pool};
 
 use crate::error::OpError;
 use crate::seal::Sealer;
+use crate::second::Reranker;
 use crate::selections::SelectionLog;
 use crate::validate::Validators;
 use crate::wire::RecrawlResponse;
@@ -136,6 +137,8 @@ pub struct Parts {
     pub damage: Option<String>,
     /// How the selector ranks.
     pub selector: toolscout_selector::SelectorOptions,
+    /// Who looks at the best candidates again. `None`: nobody.
+    pub second: Option<Arc<dyn Reranker>>,
     /// How the gateway behaves.
     pub options: GatewayOptions,
 }

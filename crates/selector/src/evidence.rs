@@ -31,6 +31,9 @@ pub struct Evidence {
     pub fusion: FusionStage,
     /// How sure the answer is.
     pub confidence: ConfidenceStage,
+    /// Who looked at the best of them again, if a second stage is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second: Option<SecondStage>,
     /// How many tools were asked for.
     pub limit: usize,
     /// The best candidates, best first.
@@ -154,6 +157,25 @@ pub struct Sign {
     pub weight: f64,
 }
 
+/// The second opinion on the best candidates.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SecondStage {
+    /// Who gave it: `cross_encoder` or `judge`.
+    pub by: String,
+    /// Its model.
+    pub model: String,
+    /// Candidates it was asked about.
+    pub n_candidates: u64,
+    /// How long it took, or was waited for, in milliseconds.
+    pub millis: u64,
+    /// Whether it was remembered from the same question asked before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub remembered: bool,
+    /// Why the first order stands; none if the second does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<String>,
+}
+
 /// One tool that came into question.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Candidate {
@@ -194,7 +216,7 @@ fn is_zero(value: &f64) -> bool {
 /// One addend of a score.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Part {
-    /// What it came from: `meaning`, `words`, `tokens`, `name`, `upstream`, `action`, `form` or `steps`.
+    /// What it came from: `meaning`, `words`, `tokens`, `name`, `upstream`, `action`, `form`, `steps` or `second_opinion`.
     pub name: String,
     /// How much.
     pub value: f64,

@@ -40,6 +40,14 @@ pub fn explain(evidence: &Evidence, n: usize) -> String {
         "confidence  {:.2} from best cosine {cosine} and best word coverage {:.2}; nothing fits below {:.2}",
         confidence.confidence, confidence.best_coverage, confidence.threshold
     );
+    if let Some(second) = &evidence.second {
+        let _ = write!(out, "second      {} {}, {} candidates, ", second.by, second.model, second.n_candidates);
+        let _ = match &second.skipped {
+            Some(reason) => writeln!(out, "skipped: {reason}"),
+            None if second.remembered => writeln!(out, "remembered"),
+            None => writeln!(out, "{} ms", second.millis),
+        };
+    }
     for candidate in evidence.candidates.iter().take(n) {
         candidate_lines(out, candidate);
     }

@@ -2,7 +2,8 @@
 //!
 //! [`select`] = policy and filters → candidates by words and by meaning → fusion → families → limit, over one immutable
 //! [`Snapshot`](toolscout_index::Snapshot). Each stage writes into [`Evidence`] as it decides; [`explain`] renders that for
-//! people, [`why_not`] says where one tool was left behind.
+//! people, [`why_not`] says where one tool was left behind. Whoever has a second opinion on the best few brings it to
+//! [`settle`].
 //!
 //! Pure: no I/O, no clock, no memory of the last request. The same inputs give the same answer in the same order, by score,
 //! then by tool id. What policy denies is never a candidate. Knows nothing of MCP or HTTP.
@@ -30,16 +31,18 @@ mod fuse;
 mod gather;
 mod options;
 mod ranker;
+mod second;
 mod select;
 pub mod steps;
 mod why;
 
 pub use evidence::{
     AccessStage, Alignment, Candidate, ConfidenceStage, DenseStage, Evidence, Fate, FusionStage, LexicalStage,
-    MAX_CANDIDATES, MAX_TERMS, Part, Side, Sign, StepStage, TokensStage,
+    MAX_CANDIDATES, MAX_TERMS, Part, SecondStage, Side, Sign, StepStage, TokensStage,
 };
 pub use explain::explain;
 pub use features::FEATURES;
 pub use options::{Abstain, Fusion, SelectorOptions};
+pub use second::settle;
 pub use select::{NoMatch, NoMatchReason, Query, Selected, Selection, Trace, Withheld, select, select_with, trace};
 pub use why::{Asked, WhyNot, WhyStage, why_not};

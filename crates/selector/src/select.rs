@@ -34,6 +34,8 @@ pub struct Query {
     pub tokens: Option<Arc<TokenVectors>>,
     /// How many tools at most.
     pub limit: usize,
+    /// How many tools are kept for a second opinion, if that is more than `limit`: [`crate::settle`] cuts them to the limit.
+    pub shortlist: usize,
     /// Only tools of these upstreams; none is all.
     pub upstreams: Vec<UpstreamId>,
     /// Only tools with any of these tags; none is all.
@@ -49,6 +51,7 @@ impl Default for Query {
             vector: None,
             tokens: None,
             limit: 5,
+            shortlist: 0,
             upstreams: Vec::new(),
             tags: Vec::new(),
             max_side_effect: None,
@@ -175,11 +178,12 @@ pub fn select_with(
         _ => 1.0,
     };
 
-    let mut tools: Vec<Selected> = Vec::with_capacity(query.limit.min(fused.len()));
+    let n_kept = query.limit.max(query.shortlist);
+    let mut tools: Vec<Selected> = Vec::with_capacity(n_kept.min(fused.len()));
     let mut candidates = Vec::with_capacity(fused.len().min(MAX_CANDIDATES));
     for (one, rank) in fused.iter().zip(1u32..) {
         let card = snapshot.card(one.doc);
-        let fate = if fits { place(snapshot, &allow, card, &tools, query.limit, options) } else { Fate::NothingFits };
+        let fate = if fits { place(snapshot, &allow, card, &tools, n_kept, options) } else { Fate::NothingFits };
         let parts: Vec<Part> = Group::ALL
             .into_iter()
             .zip(one.parts)
@@ -217,7 +221,7 @@ pub fn select_with(
                 fate,
             });
         }
-        let done = tools.len() >= query.limit && candidates.len() >= MAX_CANDIDATES;
+        let done = tools.len() >= n_kept && candidates.len() >= MAX_CANDIDATES;
         if done || (!fits && candidates.len() >= MAX_CANDIDATES) {
             break;
         }
@@ -253,6 +257,7 @@ pub fn select_with(
             .collect(),
         fusion,
         confidence,
+        second: None,
         limit: query.limit,
         n_more_candidates: (fused.len() - candidates.len()) as u64,
         candidates,

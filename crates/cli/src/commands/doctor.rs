@@ -65,6 +65,7 @@ pub(crate) async fn doctor(flags: &Flags, outside: &Outside, is_json: bool) -> E
             configuration(&mut findings, &config);
             folder(&mut findings, config.data_dir());
             embedding(&mut findings, &config).await;
+            second_stage(&mut findings, &config).await;
             state(&mut findings, &config).await;
             port(&mut findings, &config).await;
             programs(&mut findings, &config);
@@ -157,6 +158,40 @@ async fn embedding(findings: &mut Findings, config: &Config) {
             findings.broken("model", format!("{from}: {}; answers rest on words alone", chain(&error)), hint);
         }
         Err(_) => findings.broken("model", format!("{from}: loading it panics"), "report this with `models verify`"),
+    }
+}
+
+/// Says which second stage is on. A judge is not asked: that may cost money.
+async fn second_stage(findings: &mut Findings, config: &Config) {
+    let ranking = &config.settings.ranking;
+    if let Some(judge) = &ranking.judge {
+        let key = if judge.api_key.is_some() { "with a key" } else { "without a key" };
+        let (url, millis) = (&judge.url, judge.deadline.as_millis());
+        findings.ok(
+            "second stage",
+            format!(
+                "judge {} at {url}, {key}; best {}, {millis} ms, {} requests an hour; not asked now",
+                judge.model, judge.top, judge.budget_per_hour
+            ),
+        );
+        return;
+    }
+    let Some(folder) = ranking.cross_encoder.clone() else {
+        findings.ok("second stage", "off");
+        return;
+    };
+    let (place, options) = (folder.display().to_string(), model::options(&config.settings));
+    match tokio::task::spawn_blocking(move || toolscout_embed::CrossEncoder::load(&folder, &options)).await {
+        Ok(Ok(encoder)) => {
+            let model = encoder.manifest();
+            let facts = format!("cross-encoder {} from {place}, {}", model.id, model.licence);
+            findings.ok("second stage", facts);
+        }
+        Ok(Err(error)) => {
+            let hint = error.hint().unwrap_or("name the folder of a cross-encoder, or \"off\"");
+            findings.broken("second stage", format!("{place}: {}; the first order stands", chain(&error)), hint);
+        }
+        Err(_) => findings.broken("second stage", format!("{place}: loading it panics"), "take another model"),
     }
 }
 

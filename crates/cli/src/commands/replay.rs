@@ -93,6 +93,8 @@ fn run(
             vector,
             tokens,
             limit: args.limit.map_or(then.limit, usize::from),
+            // The first stage alone: a second one may cost money.
+            shortlist: 0,
             upstreams: then.upstreams.clone(),
             tags: then.tags.clone(),
             max_side_effect: then.max_side_effect,

@@ -142,6 +142,14 @@ fn print_evidence(evidence: &Value) -> anyhow::Result<()> {
         "sure     {:.2} of 1 (best cosine {cosine}, words covered {:.2}; nothing fits below {:.2})",
         sure.confidence, sure.best_coverage, sure.threshold
     ));
+    if let Some(second) = &evidence.second {
+        let came = match (&second.skipped, second.remembered) {
+            (Some(reason), _) => format!("skipped: {reason}"),
+            (None, true) => "remembered".to_owned(),
+            (None, false) => format!("{} ms", second.millis),
+        };
+        lines.push(format!("second   {} {}; {} candidates; {came}", second.by, second.model, second.n_candidates));
+    }
     screen::line(&format!("\n{}\n", lines.join("\n")))?;
 
     let mut table = screen::table(&["", "candidate", "score", "words", "meaning", "matched"]);

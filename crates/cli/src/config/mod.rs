@@ -25,7 +25,7 @@ pub(crate) use settings::Settings;
 use clients::{CLIENTS, files_of, is_path};
 use dialect::{ClientContext, UpstreamDefaults, read_client_file, read_own};
 use mistake::{Reader, suggest};
-use settings::{Base, apply_env, apply_file, apply_flag};
+use settings::{Base, apply_env, apply_file, apply_flag, check_together};
 
 /// The shipped example: every setting with its default, as comments explain it.
 pub(crate) const EXAMPLE: &str = include_str!("../../toolscout.example.toml");
@@ -110,6 +110,8 @@ pub(crate) fn load(flags: &Flags, outside: &Outside) -> Result<Config, Mistakes>
     for (key, value) in &flags.settings {
         apply_flag(&mut settings, &mut reader, key, value, &here);
     }
+    let place = file.as_ref().map_or_else(|| "environment".to_owned(), |file| file.display().to_string());
+    check_together(&settings, &mut Reader { place, mistakes: &mut mistakes });
     if settings.data_dir.is_none() {
         settings.data_dir.clone_from(&outside.data_dir);
     }

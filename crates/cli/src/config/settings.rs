@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use toolscout_core::{Secret, SideEffect, ToolId};
-use toolscout_gateway::Exposure;
+use toolscout_gateway::{Exposure, JudgeOptions};
 use toolscout_policy::Policy;
 
 use super::expand::{Dollar, Outside, Scope, expand};
@@ -32,6 +32,8 @@ pub(crate) struct Settings {
     pub(crate) call: CallSettings,
     /// `[search]`.
     pub(crate) search: SearchSettings,
+    /// `[ranking]`.
+    pub(crate) ranking: RankingSettings,
     /// `[policy]`.
     pub(crate) policy: Policy,
     /// A folder with tool cards that people wrote, laid over the crawled ones and those we ship.
@@ -136,6 +138,17 @@ pub(crate) struct SearchSettings {
     pub(crate) keep: u64,
 }
 
+/// Who looks at the best candidates again. At most one.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct RankingSettings {
+    /// The folder of a cross-encoder.
+    pub(crate) cross_encoder: Option<PathBuf>,
+    /// How long it may take for one search.
+    pub(crate) cross_encoder_deadline: Duration,
+    /// A language model behind an endpoint.
+    pub(crate) judge: Option<JudgeOptions>,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         let upstream = toolscout_upstream::Timeouts::default();
@@ -159,6 +172,11 @@ impl Default for Settings {
             },
             call: CallSettings { timeout: upstream.call, confirm_from: None },
             search: SearchSettings { expose: Exposure::Pinned, pinned: Vec::new(), store_queries: false, keep: 10_000 },
+            ranking: RankingSettings {
+                cross_encoder: None,
+                cross_encoder_deadline: Duration::from_secs(1),
+                judge: None,
+            },
             policy: Policy::default(),
             cards: None,
             import: Vec::new(),
@@ -197,14 +215,16 @@ macro_rules! setting {
     };
 }
 
-const SETTINGS: [Setting; 25] = [
+const SETTINGS: [Setting; 28] = [
     setting!("data_dir", data_dir, |r, n, at, base| r.text(n, at).map(|t| Some(base.outside.path(&t, base.folder)))),
     setting!("cards", cards, |r, n, at, base| r.text(n, at).map(|t| Some(base.outside.path(&t, base.folder)))),
     setting!("import", import, |r, n, at, base| r.texts(n, at)),
     setting!("server.bind", server.bind, |r, n, at, base| address(r, n, at)),
     setting!("server.allowed_hosts", server.allowed_hosts, |r, n, at, base| r.texts(n, at)),
     setting!("server.allowed_origins", server.allowed_origins, |r, n, at, base| r.texts(n, at)),
-    setting!("server.token", server.token, |r, n, at, base| secret(r, n, at, base).map(Some)),
+    setting!("server.token", server.token, |r, n, at, base| {
+        secret(r, n, at, base, "leave it out to allow everyone at this machine").map(Some)
+    }),
     setting!("server.max_body_bytes", server.max_body_bytes, |r, n, at, base| r.number(n, at, 1024..=1 << 30)),
     setting!("server.shutdown_grace", server.shutdown_grace, |r, n, at, base| r.duration(n, at)),
     setting!("embedding.model", embedding.model, |r, n, at, base| model(r, n, at, base)),
@@ -225,6 +245,9 @@ const SETTINGS: [Setting; 25] = [
     setting!("search.pinned", search.pinned, |r, n, at, base| tool_ids(r, n, at)),
     setting!("search.store_queries", search.store_queries, |r, n, at, base| r.flag(n, at)),
     setting!("search.keep", search.keep, |r, n, at, base| r.number(n, at, 1..=10_000_000)),
+    setting!("ranking.cross_encoder", ranking.cross_encoder, |r, n, at, base| cross_encoder(r, n, at, base)),
+    setting!("ranking.cross_encoder_deadline", ranking.cross_encoder_deadline, |r, n, at, base| positive(r, n, at)),
+    setting!("ranking.judge", ranking.judge, |r, n, at, base| judge(r, n, at, base)),
 ];
 
 /// Tables that are not made of settings.
@@ -301,6 +324,14 @@ pub(crate) fn apply_env(settings: &mut Settings, reader: &mut Reader<'_>, base: 
     unknown
 }
 
+/// Notes what each setting alone cannot know.
+pub(crate) fn check_together(settings: &Settings, reader: &mut Reader<'_>) {
+    if settings.ranking.cross_encoder.is_some() && settings.ranking.judge.is_some() {
+        let hint = "switch one of them off: ranking.cross_encoder = \"off\", or ranking.judge = \"off\"";
+        reader.wrong(None, "ranking", "has a cross-encoder and a judge; there is one second stage", hint);
+    }
+}
+
 /// Applies one flag's value, given as text.
 pub(crate) fn apply_flag(settings: &mut Settings, reader: &mut Reader<'_>, key: &str, value: &str, base: &Base<'_>) {
     let setting = SETTINGS.iter().find(|setting| setting.key == key);
@@ -320,7 +351,7 @@ fn address(reader: &mut Reader<'_>, node: &Node, key: &str) -> Option<SocketAddr
     address
 }
 
-fn secret(reader: &mut Reader<'_>, node: &Node, key: &str, base: &Base<'_>) -> Option<Secret> {
+fn secret(reader: &mut Reader<'_>, node: &Node, key: &str, base: &Base<'_>, hint: &str) -> Option<Secret> {
     let text = reader.text(node, key)?;
     // A value from the environment is the secret itself.
     if node.line.is_none() {
@@ -329,7 +360,7 @@ fn secret(reader: &mut Reader<'_>, node: &Node, key: &str, base: &Base<'_>) -> O
     let scope = Scope { workspace: base.folder.to_owned(), dollar: Dollar::Braced };
     match expand(&text, &scope, base.outside) {
         Ok(text) if text.is_empty() => {
-            reader.wrong(node.line, key, "is empty", "leave it out to allow everyone at this machine");
+            reader.wrong(node.line, key, "is empty", hint);
             None
         }
         Ok(text) => Some(Secret::new(text)),
@@ -351,6 +382,98 @@ fn model(reader: &mut Reader<'_>, node: &Node, key: &str, base: &Base<'_>) -> Op
             None
         }
     }
+}
+
+fn cross_encoder(reader: &mut Reader<'_>, node: &Node, key: &str, base: &Base<'_>) -> Option<Option<PathBuf>> {
+    match reader.text(node, key)?.as_str() {
+        "off" => Some(None),
+        "" => {
+            reader.wrong(node.line, key, "is empty", "write off, or the path of a cross-encoder's folder");
+            None
+        }
+        path => Some(Some(base.outside.path(path, base.folder))),
+    }
+}
+
+/// The keys of `ranking.judge`.
+const JUDGE_KEYS: [&str; 6] = ["url", "model", "api_key", "deadline_ms", "budget_per_hour", "top"];
+
+fn judge(reader: &mut Reader<'_>, node: &Node, at: &str, base: &Base<'_>) -> Option<Option<JudgeOptions>> {
+    const FORM: &str = "write off, or { url = \"https://api.example.org/v1\", model = \"…\", api_key = \"${VAR}\" }";
+    match &node.data {
+        Data::Text(text) if text == "off" => return Some(None),
+        Data::Table(_) => {}
+        _ => {
+            reader.wrong(node.line, at, format!("must be a table, not {}", node.kind()), FORM);
+            return None;
+        }
+    }
+    let n_before = reader.mistakes.len();
+    let key = |name: &str| format!("{at}.{name}");
+    for (name, entry) in node.entries() {
+        if !JUDGE_KEYS.contains(&name.as_str()) {
+            reader.wrong(entry.line, &key(name), "is not a known key", suggest(name, JUDGE_KEYS));
+        }
+    }
+    for name in ["url", "model"] {
+        if node.get(name).is_none() {
+            reader.wrong(node.line, at, format!("has no {name}"), FORM);
+        }
+    }
+    let url = node.get("url").and_then(|entry| endpoint(reader, entry, &key("url")));
+    let model = node.get("model").and_then(|entry| reader.text(entry, &key("model")));
+    if model.as_ref().is_some_and(|model| model.trim().is_empty()) {
+        reader.wrong(node.line, &key("model"), "is empty", None);
+    }
+    let hint = "leave it out where the endpoint wants none";
+    let api_key = node.get("api_key").and_then(|entry| secret(reader, entry, &key("api_key"), base, hint));
+    // A key with a line break in it is no header; that shows here and not in each answer.
+    if api_key.as_ref().is_some_and(|secret| secret.expose().chars().any(char::is_control)) {
+        reader.wrong(node.line, &key("api_key"), "holds a line break or another control character", None);
+    }
+    let is_open = url.as_ref().is_some_and(|url| url.scheme() == "http" && !is_local(url));
+    if api_key.is_some() && is_open {
+        reader.wrong(node.line, &key("url"), "would send the key unencrypted", "write https://");
+    }
+    let mut number = |name: &str, bounds: std::ops::RangeInclusive<u64>, default: u64| match node.get(name) {
+        Some(entry) => reader.number(entry, &key(name), bounds),
+        None => Some(default),
+    };
+    let deadline = number("deadline_ms", 1..=60_000, 2_000).map(Duration::from_millis);
+    let budget_per_hour = number("budget_per_hour", 0..=1_000_000, 100);
+    let top = number("top", 2..=50, 20);
+    if reader.mistakes.len() > n_before {
+        return None;
+    }
+    Some(Some(JudgeOptions {
+        url: url?,
+        model: model?,
+        api_key,
+        deadline: deadline?,
+        budget_per_hour: u32::try_from(budget_per_hour?).ok()?,
+        top: usize::try_from(top?).ok()?,
+    }))
+}
+
+/// The base of an interface on the web.
+fn endpoint(reader: &mut Reader<'_>, node: &Node, key: &str) -> Option<reqwest::Url> {
+    let text = reader.text(node, key)?;
+    let url = reqwest::Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let Some(url) = url else {
+        reader.wrong(node.line, key, "must start with http:// or https://", None);
+        return None;
+    };
+    // It is shown by `doctor`, and the rest goes behind it.
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+        reader.wrong(node.line, key, "must hold no user, password, query or fragment", "give the key as api_key");
+        return None;
+    }
+    Some(url)
+}
+
+fn is_local(url: &reqwest::Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 fn dense(reader: &mut Reader<'_>, node: &Node, key: &str) -> Option<DenseChoice> {

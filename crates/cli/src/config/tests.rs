@@ -232,6 +232,76 @@ env = { KEY = "${input:key}", HALF = "${" }
 }
 
 #[test]
+fn the_second_stages_mistakes() {
+    let check_ranking = |toml: &str, expect: Expect| check(&[("here/toolscout.toml", toml)], expect);
+    check_ranking(
+        r#"
+[ranking]
+cross_encoder = ""
+cross_encoder_deadline = "0s"
+crossencoder = "x"
+[ranking.judge]
+url = "ftp://x"
+modle = "small-1"
+api_key = "${NO_KEY}"
+deadline_ms = 0
+budget_per_hour = -1
+top = 1
+"#,
+        expect![[r#"
+            the configuration has 10 mistakes
+              /here/toolscout.toml:3: `ranking.cross_encoder`: is empty (write off, or the path of a cross-encoder's folder)
+              /here/toolscout.toml:4: `ranking.cross_encoder_deadline`: must be longer than nothing
+              /here/toolscout.toml:5: `ranking.crossencoder`: is not a known key (did you mean `cross_encoder`?)
+              /here/toolscout.toml:8: `ranking.judge.modle`: is not a known key (did you mean `model`?)
+              /here/toolscout.toml:6: `ranking.judge`: has no model (write off, or { url = "https://api.example.org/v1", model = "…", api_key = "${VAR}" })
+              /here/toolscout.toml:7: `ranking.judge.url`: must start with http:// or https://
+              /here/toolscout.toml:9: `ranking.judge.api_key`: the variable `NO_KEY` is not set (set NO_KEY in the environment, or write ${NO_KEY:-default})
+              /here/toolscout.toml:10: `ranking.judge.deadline_ms`: 0 is not a whole number from 1 to 60000
+              /here/toolscout.toml:11: `ranking.judge.budget_per_hour`: -1 is not a whole number from 0 to 1000000
+              /here/toolscout.toml:12: `ranking.judge.top`: 1 is not a whole number from 2 to 50"#]],
+    );
+    check_ranking(
+        "[ranking]\ncross_encoder = 'models/x'\njudge = { url = 'http://api.example.org', model = 'm', api_key = '${TOKEN}' }",
+        expect![[r#"
+            the configuration has a mistake
+              /here/toolscout.toml:3: `ranking.judge.url`: would send the key unencrypted (write https://)"#]],
+    );
+    check_ranking(
+        "[ranking]\ncross_encoder = 'models/x'\njudge = { url = 'https://me:hunter3@api.example.org', model = '' }",
+        expect![[r#"
+            the configuration has 2 mistakes
+              /here/toolscout.toml:3: `ranking.judge.url`: must hold no user, password, query or fragment (give the key as api_key)
+              /here/toolscout.toml:3: `ranking.judge.model`: is empty"#]],
+    );
+    check_ranking(
+        "[ranking]\ncross_encoder = 'models/x'\njudge = { url = 'https://api.example.org/v1', model = 'm' }",
+        expect![[r#"
+            the configuration has a mistake
+              /here/toolscout.toml: `ranking`: has a cross-encoder and a judge; there is one second stage (switch one of them off: ranking.cross_encoder = "off", or ranking.judge = "off")"#]],
+    );
+    check_ranking(
+        "[ranking]\njudge = 'on'",
+        expect![[r#"
+        the configuration has a mistake
+          /here/toolscout.toml:2: `ranking.judge`: must be a table, not a text (write off, or { url = "https://api.example.org/v1", model = "…", api_key = "${VAR}" })"#]],
+    );
+}
+
+#[test]
+fn a_second_stage_is_read_and_can_be_switched_off() {
+    let toml = "[ranking]\njudge = { url = 'http://localhost:11434/v1', model = 'm', api_key = '${TOKEN}', top = 10 }";
+    let world = World::new(&[("here/toolscout.toml", toml)]);
+    let judge = world.load().unwrap().settings.ranking.judge.unwrap();
+    assert_eq!((judge.url.as_str(), judge.model.as_str()), ("http://localhost:11434/v1", "m"));
+    assert_eq!(judge.api_key.unwrap().expose(), "hunter2");
+    assert_eq!((judge.deadline.as_millis(), judge.budget_per_hour, judge.top), (2_000, 100, 10));
+    let world = world.env("TOOLSCOUT_RANKING_JUDGE", "off").env("TOOLSCOUT_RANKING_CROSS_ENCODER", "models/x");
+    let ranking = world.load().unwrap().settings.ranking;
+    assert!(ranking.judge.is_none() && ranking.cross_encoder.unwrap().ends_with("here/models/x"));
+}
+
+#[test]
 fn a_broken_file_does_not_hide_the_others_mistakes() {
     check(
         &[

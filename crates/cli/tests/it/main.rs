@@ -409,6 +409,43 @@ fn without_a_model_words_answer_and_say_so() {
 }
 
 #[test]
+fn a_second_stage_orders_the_best_anew_and_doctor_tells_which() {
+    let world = World::with_tools();
+    let found = |world: &World| {
+        let found = world.check(&["search", "send an email letter to mail", "--explain", "-n", "3"], 0);
+        (found.out.clone(), found.out.lines().filter(|line| line.starts_with("second ")).collect::<String>())
+    };
+    let doctor = |world: &World, code| {
+        let ran = world.run(&["doctor"]);
+        assert_eq!(ran.code, code, "{}{}", ran.out, ran.err);
+        ran.out.lines().filter(|line| line.contains("second stage")).collect::<String>()
+    };
+    assert_eq!(found(&world).1, "");
+    assert!(doctor(&world, 0).ends_with(" off"));
+
+    let folder = repository().join("crates/embed/tests/fixtures/overlap").canonicalize().unwrap();
+    world.write("here/toolscout.toml", &format!("[ranking]\ncross_encoder = {folder:?}\n"));
+    let (out, line) = found(&world);
+    assert!(line.starts_with("second   cross_encoder overlap; ") && line.ends_with(" ms"), "{out}");
+    assert!(out.contains("second_opinion"), "{out}");
+    assert!(doctor(&world, 0).contains("cross-encoder overlap from /"), "{}", doctor(&world, 0));
+
+    // A folder that is none: searches go on, doctor says what is wrong.
+    world.write("here/toolscout.toml", "[ranking]\ncross_encoder = \"./none\"\n");
+    let (out, line) = found(&world);
+    assert!(line.ends_with("skipped: its model is not usable"), "{out}");
+    assert!(doctor(&world, 1).contains("read model file"), "{}", doctor(&world, 1));
+
+    let judge = "judge = { url = 'http://127.0.0.1:9/v1', model = 'small-1', api_key = '${JUDGE_KEY:-hunter2}' }";
+    world.write("here/toolscout.toml", &format!("[ranking]\n{judge}\n"));
+    let (out, line) = found(&world);
+    assert!(line.ends_with("skipped: its endpoint could not be reached") && !out.contains("hunter2"), "{out}");
+    let line = doctor(&world, 0);
+    assert!(line.contains("judge small-1 at http://127.0.0.1:9/v1, with a key; best 20, 2000 ms"), "{line}");
+    assert!(!line.contains("hunter2"), "{line}");
+}
+
+#[test]
 fn spans_go_to_the_collector_that_the_environment_names() {
     use std::io::Read as _;
     let world = World::with_tools();

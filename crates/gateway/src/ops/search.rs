@@ -14,6 +14,7 @@ use tracing::{Instrument as _, info_span, warn};
 use super::resolve::{visible_upstream, visible_upstreams};
 use crate::error::OpError;
 use crate::lenient::{MAX_LIMIT, Mistake};
+use crate::second::settled;
 use crate::selections::Kept;
 use crate::services::Services;
 use crate::wire::{Detail, Filters, FoundTool, NoMatch, SearchRequest, SearchResponse, Withheld};
@@ -79,6 +80,7 @@ pub(crate) async fn find(
         vector: vectors.as_ref().map(|vectors| Arc::clone(&vectors.pooled)),
         tokens: vectors.map(|vectors| vectors.tokens),
         limit: limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT),
+        shortlist: parts.second.as_ref().map_or(0, |stage| stage.top()),
         upstreams,
         tags: filters.tags.clone(),
         max_side_effect,
@@ -86,12 +88,15 @@ pub(crate) async fn find(
     let without_meaning = query.vector.is_none();
     let (quality, policy) = (parts.quality.view(), Arc::clone(&parts.policy));
     let (options, asking) = (parts.selector.clone(), caller.clone());
-    let selection = services
+    let mut selection = services
         .compute(move || {
             let _span = info_span!("select").entered();
             toolscout_selector::select_with(&snapshot, &quality, &policy, &asking, &query, &options)
         })
         .await?;
+    if let Some(stage) = &parts.second {
+        selection = settled(services, stage.as_ref(), text, selection).await;
+    }
     let index_state = if without_meaning { "lexical".to_owned() } else { selection.index_state.as_str().to_owned() };
     let id = SelectionId::from_random(rand::random());
     keep(services, caller, text, &id, &index_state, &selection);

@@ -22,8 +22,8 @@ use toolscout_catalog::{Catalog, Listing, Overlays};
 use toolscout_core::{Timestamp, ToolId, Untrusted, UpstreamId};
 use toolscout_embed::{QueryEmbedder, QueryOptions};
 use toolscout_gateway::{
-    Forward, GatewayOptions, HttpOptions, NoRecrawl, Parts, Recrawl, SelectionLog, SelectionOptions, Served, Services,
-    serve_http,
+    Forward, GatewayOptions, HttpOptions, NoRecrawl, Parts, Recrawl, Reranker, SelectionLog, SelectionOptions, Served,
+    Services, serve_http,
 };
 use toolscout_index::{IndexHost, IndexOptions};
 use toolscout_policy::{Granted, Policy};
@@ -102,6 +102,7 @@ pub(crate) struct Setup {
     pub(crate) forward: Option<Arc<dyn Forward>>,
     pub(crate) recrawl: Arc<dyn Recrawl>,
     pub(crate) listings: Vec<Listing>,
+    pub(crate) second: Option<Arc<dyn Reranker>>,
 }
 
 impl Default for Setup {
@@ -115,6 +116,7 @@ impl Default for Setup {
             forward: None,
             recrawl: Arc::new(NoRecrawl),
             listings: vec![forge(), files(), mirror()],
+            second: None,
         }
     }
 }
@@ -169,6 +171,7 @@ fn build(setup: Setup) -> (Arc<Services>, Arc<Fake>, Arc<Catalog>, Arc<IndexHost
         recrawl: setup.recrawl,
         damage: None,
         selector: SelectorOptions::default(),
+        second: setup.second,
         options: setup.options,
     });
     (services, fake, catalog, index, setup.http)

@@ -9,5 +9,6 @@ mod fixture;
 mod lists;
 mod mcp;
 mod pool;
+mod second;
 mod shutdown;
 mod v1;

@@ -10,7 +10,7 @@ use toolscout_selector::{
 use crate::world::{caller, empty, ids, pick, pick_with, policy, query, snapshot};
 
 /// What must hold of every selection.
-fn sound(selection: &Selection) {
+pub(crate) fn sound(selection: &Selection) {
     let evidence = &selection.evidence;
     for candidate in &evidence.candidates {
         let sum: f64 = candidate.parts.iter().map(|part| part.value).sum();
@@ -195,7 +195,7 @@ fn token_vectors_say_which_words_met() {
 const WORDS: [&str; 10] =
     ["create", "delete", "invoice", "meeting", "mail", "forge", "weather", "repository", "zebra", "then"];
 
-fn any_query() -> impl Strategy<Value = Query> {
+pub(crate) fn any_query() -> impl Strategy<Value = Query> {
     let words = prop::collection::vec(prop::sample::select(&WORDS[..]), 0..6);
     (words, 1usize..51, any::<bool>()).prop_map(|(words, limit, with_vector)| {
         let query = query(&words.join(" "));
