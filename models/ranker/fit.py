@@ -20,7 +20,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 # Features that need what is not there in the poorer cases.
-TOKENS = ["tokens_rel", "tokens", "tokens_first", "tokens_long", "tokens_unknown", "tokens_multi"]
+TOKENS = ["tokens_rel", "tokens", "tokens_content", "tokens_name", "tokens_name_rel", "tokens_first", "tokens_long", "tokens_unknown", "tokens_multi"]
 MEANING = ["meaning_rel", "cosine", "meaning_rank", "meaning_first", "meaning_long", "meaning_unknown", "meaning_multi", "upstream_middle"]
 
 

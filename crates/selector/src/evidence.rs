@@ -216,7 +216,7 @@ fn is_zero(value: &f64) -> bool {
 /// One addend of a score.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Part {
-    /// What it came from: `meaning`, `words`, `tokens`, `name`, `upstream`, `action`, `form`, `steps` or `second_opinion`.
+    /// What it came from: `meaning`, `words`, `tokens`, `name`, `upstream`, `action`, `steps` or `second_opinion`.
     pub name: String,
     /// How much.
     pub value: f64,

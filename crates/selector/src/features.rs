@@ -23,15 +23,13 @@ pub(crate) enum Group {
     Upstream,
     /// What the tool does to the world, against what is asked for.
     Action,
-    /// How much its author says.
-    Form,
     /// The steps of a long task.
     Steps,
 }
 
 impl Group {
-    pub(crate) const ALL: [Self; 8] =
-        [Self::Meaning, Self::Words, Self::Tokens, Self::Name, Self::Upstream, Self::Action, Self::Form, Self::Steps];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Meaning, Self::Words, Self::Tokens, Self::Name, Self::Upstream, Self::Action, Self::Steps];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -41,7 +39,6 @@ impl Group {
             Self::Name => "name",
             Self::Upstream => "upstream",
             Self::Action => "action",
-            Self::Form => "form",
             Self::Steps => "steps",
         }
     }
@@ -106,6 +103,12 @@ features! {
     tokens_rel: Tokens,
     /// Late interaction.
     tokens: Tokens,
+    /// Late interaction of the words that say something, between the lowest and the highest.
+    tokens_content: Tokens,
+    /// How well the query tells the words of the name, one by one.
+    tokens_name: Tokens,
+    /// The same between the lowest and the highest.
+    tokens_name_rel: Tokens,
     /// Best by late interaction.
     tokens_first: Tokens,
     /// `tokens_rel`, times how long the query is.
@@ -130,10 +133,6 @@ features! {
     same_action: Action,
     /// It does worse than that.
     worse_action: Action,
-    /// Logarithm of the number of parameters.
-    n_params: Form,
-    /// Logarithm of the length of the description.
-    description: Form,
     /// The best plain score in any step of a task of several.
     step_best: Steps,
     /// Best of some step of a task of several.
@@ -166,6 +165,11 @@ pub(crate) fn features(
     let (cosine_low, cosine_high) = (low(&mut cosines()), high(&mut cosines()));
     let lates = || all.iter().filter_map(|one| one.late);
     let (late_low, late_high) = (low(&mut lates()), high(&mut lates()));
+    let compared = || all.iter().filter(|one| one.late.is_some());
+    let (content_low, content_high) =
+        (low(&mut compared().map(|one| one.late_content)), high(&mut compared().map(|one| one.late_content)));
+    let (name_low, name_high) =
+        (low(&mut compared().map(|one| one.late_name)), high(&mut compared().map(|one| one.late_name)));
     let middles = || centroids.iter().flatten().copied();
     let (middle_low, middle_high) = (low(&mut middles()), high(&mut middles()));
     let scaled = |value: f64, low: f64, high: f64| if high > low { (value - low) / (high - low) } else { 0.0 };
@@ -205,6 +209,9 @@ pub(crate) fn features(
             meaning_multi: multi * meaning_rel,
             tokens_rel,
             tokens: one.late.unwrap_or(if late_low.is_finite() { late_low } else { 0.0 }),
+            tokens_content: one.late.map_or(0.0, |_| scaled(one.late_content, content_low, content_high)),
+            tokens_name: one.late.map_or(0.0, |_| one.late_name),
+            tokens_name_rel: one.late.map_or(0.0, |_| scaled(one.late_name, name_low, name_high)),
             tokens_first: flag(one.late.is_some_and(|late| late == late_high)),
             tokens_long: long * tokens_rel,
             tokens_unknown: unknown * tokens_rel,
@@ -217,8 +224,6 @@ pub(crate) fn features(
             upstream_best: if about.upstreams { neighbours.best_beside(at) } else { 0.0 },
             same_action,
             worse_action,
-            n_params: (card.params.len() as f64).ln_1p() / 3.0,
-            description: (card.description.len() as f64).ln_1p() / 8.0,
             step_best: multi * high(&mut steps.iter().map(|step| step[at])).max(0.0),
             step_first: multi
                 * flag(steps.iter().zip(&step_high).any(|(step, high)| step[at] > 0.0 && step[at] == *high)),

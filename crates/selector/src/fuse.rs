@@ -19,6 +19,9 @@ pub(crate) struct Fused {
     pub(crate) cosine: Option<f64>,
     /// Late interaction, where it was worked out.
     pub(crate) late: Option<f64>,
+    /// The same over words that say something, and the other way round for the tool's name.
+    pub(crate) late_content: f64,
+    pub(crate) late_name: f64,
     /// Meaning and words as the plain weighted sum sees them, 0 to 1 each.
     pub(crate) meaning: f64,
     pub(crate) words: f64,
@@ -72,6 +75,8 @@ pub(crate) fn unite(
         dense_rank,
         cosine: vector.and_then(|vector| snapshot.cosine(doc, vector)).map(f64::from),
         late: None,
+        late_content: 0.0,
+        late_name: 0.0,
         meaning: 0.0,
         words: 0.0,
         parts: [0.0; Group::ALL.len()],

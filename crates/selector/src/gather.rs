@@ -192,8 +192,10 @@ fn plain_by_step(snapshot: &Snapshot, steps: &[StepRun], fused: &[Fused]) -> Vec
 fn compare_tokens(snapshot: &Snapshot, late: &LateVectors, fused: &mut [Fused]) -> TokensStage {
     let mut stage = TokensStage { low: f64::INFINITY, high: f64::NEG_INFINITY, n_candidates: 0 };
     for one in fused.iter_mut().take(LATE_CANDIDATES) {
-        one.late = snapshot.late(one.doc, late).map(|found| f64::from(found.score));
-        if let Some(score) = one.late {
+        if let Some(found) = snapshot.late(one.doc, late) {
+            let score = f64::from(found.score);
+            (one.late, one.late_content, one.late_name) =
+                (Some(score), f64::from(found.content), f64::from(found.name));
             stage.n_candidates += 1;
             (stage.low, stage.high) = (stage.low.min(score), stage.high.max(score));
         }

@@ -134,6 +134,21 @@ fn print_evidence(evidence: &Value) -> anyhow::Result<()> {
         None => format!("not searched: {}", evidence.index.reason.as_deref().unwrap_or("no vectors")),
     };
     lines.push(format!("meaning  {meaning}"));
+    let tokens = &evidence.tokens;
+    if tokens.n_candidates > 0 {
+        lines.push(format!(
+            "tokens   the best {} compared word by word: {:.2} to {:.2}",
+            tokens.n_candidates, tokens.low, tokens.high
+        ));
+    }
+    let steps: Vec<String> = evidence
+        .steps
+        .iter()
+        .map(|step| step.best.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string))
+        .collect();
+    if !steps.is_empty() {
+        lines.push(format!("steps    {} named, best for each: {}", steps.len(), steps.join(", ")));
+    }
     let fusion = &evidence.fusion;
     lines.push(format!("fusion   {}; {} candidates together", compact(&fusion.method), fusion.n_candidates));
     let sure = &evidence.confidence;
@@ -162,12 +177,17 @@ fn print_evidence(evidence: &Value) -> anyhow::Result<()> {
             }
             None => "-".to_owned(),
         };
-        let parts = candidate.parts.iter().map(|part| format!("{} {:.2}", part.name, part.value));
+        // What rounds to nothing is left to `--json`.
+        let seen = candidate.parts.iter().filter(|part| part.value.abs() >= 0.005);
+        let parts = seen.map(|part| format!("{} {:.2}", part.name, part.value));
         let parts = parts.collect::<Vec<_>>().join(" + ");
         let score = format!("{:.2} = {parts}", candidate.score.value());
         let mut matched: Vec<String> = Vec::new();
         for term in candidate.terms.iter().take(6) {
             matched.push(format!("{}:{} {:.1}", word(&term.field), term.term, term.contribution));
+        }
+        for pair in candidate.alignments.iter().filter(|pair| pair.query != pair.card && pair.cosine >= 0.5).take(3) {
+            matched.push(format!("{}~{}", pair.query, pair.card));
         }
         match &candidate.fate {
             Fate::Selected => {}

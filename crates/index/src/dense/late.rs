@@ -29,6 +29,10 @@ pub struct LateVectors {
 pub struct LateMatch {
     /// The mean over the query's tokens of the best cosine.
     pub score: f32,
+    /// The same over the tokens that say something: no punctuation, no function words.
+    pub content: f32,
+    /// The other way round, for the tokens of the card's name: the mean of the best cosine with any token of the query.
+    pub name: f32,
     /// For each of the query's tokens, the card's token that is nearest, by position, and their cosine.
     pub best: Vec<(u16, f32)>,
 }
@@ -86,10 +90,16 @@ impl LateVectors {
             return None;
         }
         let mut best = Vec::with_capacity(self.len());
+        let name = card.name_tokens();
+        let mut told = [f32::NEG_INFINITY; MAX_NAME_TOKENS];
         for (query, scale) in self.values.chunks_exact(self.dim).zip(&self.scales) {
             let (mut at, mut high) = (0u16, f32::NEG_INFINITY);
             for ((values, card_scale), i) in card.values.chunks_exact(self.dim).zip(&card.scales).zip(0u16..) {
                 let cosine = dot_i8(query, values) * card_scale;
+                if name.contains(&usize::from(i)) {
+                    let told = &mut told[usize::from(i) - name.start];
+                    *told = told.max(cosine * scale);
+                }
                 if cosine > high {
                     (at, high) = (i, cosine);
                 }
@@ -97,7 +107,17 @@ impl LateVectors {
             best.push((at, high * scale));
         }
         let score = best.iter().map(|(_, cosine)| cosine).sum::<f32>() / best.len() as f32;
-        Some(LateMatch { score, best })
+        let content = self.words().zip(&best).filter(|(word, _)| says_something(word)).map(|(_, (_, cosine))| *cosine);
+        let content = mean(content).unwrap_or(score);
+        let name = mean(told[..name.len()].iter().copied()).unwrap_or(content);
+        Some(LateMatch { score, content, name, best })
+    }
+
+    /// The tokens of a card's name: what stands between the upstream and the first full stop or bracket in `card_text`.
+    fn name_tokens(&self) -> std::ops::Range<usize> {
+        let Some(start) = self.words().position(|word| word == ":").map(|at| at + 1) else { return 0..0 };
+        let len = self.words().skip(start).take(MAX_NAME_TOKENS).take_while(|word| !matches!(*word, "." | "(")).count();
+        start..start + len
     }
 
     /// For the store: dimension, count, scales, values, words; whole numbers little end first.
@@ -122,6 +142,21 @@ impl LateVectors {
         let sound = scales.iter().all(|scale| scale.is_finite()) && (n == 0 || words.split('\n').count() == n);
         sound.then(|| Self { dim, values: values.iter().map(|byte| *byte as i8).collect(), scales, words })
     }
+}
+
+/// Most tokens of a name that are looked at.
+const MAX_NAME_TOKENS: usize = 16;
+
+fn mean(values: impl Iterator<Item = f32>) -> Option<f32> {
+    let (mut sum, mut n) = (0.0, 0u16);
+    for value in values {
+        (sum, n) = (sum + value, n + 1);
+    }
+    (n > 0).then(|| sum / f32::from(n))
+}
+
+fn says_something(token: &str) -> bool {
+    token.chars().any(char::is_alphanumeric) && !crate::analyser::is_function_word(token)
 }
 
 /// The token vectors of rows, by row. Cloning shares all but a list of pointers per thousand rows.
