@@ -29,7 +29,7 @@ pub use card::{Param, SideEffect, SideEffectSource, ToolCard};
 pub use fault::{Fault, Retry};
 pub use hash::{ContentHash, canonical_json};
 pub use id::{Generation, IdError, SelectionId, ToolId, ToolName, UpstreamId};
-pub use outcome::{CallFault, Outcome};
+pub use outcome::{CallFault, CallerClass, Outcome};
 pub use score::Score;
 pub use secret::{Secret, sounds_secret};
 pub use text::Untrusted;

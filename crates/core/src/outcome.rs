@@ -36,6 +36,19 @@ impl CallFault {
     }
 }
 
+/// From which side a call came. Decided by the face that took it, never by what a caller writes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallerClass {
+    /// A model, over MCP.
+    #[default]
+    Agent,
+    /// A program, over HTTP.
+    Service,
+    /// A person at the command line.
+    Operator,
+}
+
 /// One call's result as quality sees it. Holds no argument and no content.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
@@ -53,6 +66,19 @@ pub struct Outcome {
     pub result_bytes: u64,
     /// Whether the result carried no content at all.
     pub empty: bool,
+    /// Whether structured content keeps the schema that the tool declares for it; `None` where there is nothing to compare.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conforms: Option<bool>,
+    /// Who called.
+    #[serde(default)]
+    pub caller: CallerClass,
     /// When it ended.
     pub at: Timestamp,
+}
+
+impl Outcome {
+    /// When the call began.
+    pub fn started(&self) -> Timestamp {
+        Timestamp(self.at.0.saturating_sub(self.latency_ms))
+    }
 }

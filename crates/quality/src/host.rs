@@ -1,26 +1,38 @@
-//! The one thread that folds outcomes, and the door through which they come.
+//! The one thread that folds outcomes, the door through which they come, and the one that calls go through.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use toolscout_core::{Fault, Outcome, Retry, Timestamp, ToolId};
-use toolscout_store::{Batch, QueueOptions, Store, Tree, TreeName, WriteQueue, row};
-use tracing::warn;
+use parking_lot::Mutex;
+use toolscout_core::{Fault, Outcome, Retry, Timestamp, ToolId, UpstreamId};
+use toolscout_store::{QueueOptions, Store, TreeName, WriteQueue};
+use tracing::{info, warn};
 
-use crate::record::{QualityOptions, ROW_VERSION, Record};
-use crate::view::QualityView;
+use crate::book::{Book, Decision, Event};
+use crate::log::Log;
+use crate::options::QualityOptions;
+use crate::view::{Held, HeldWhat, QualityView, Standing};
 
-/// Outcomes folded before the view is published and the rows are written.
+/// Outcomes folded before the view is published and the events are written.
 const MAX_BATCH: usize = 256;
+/// Events that wait for a disk that refuses them. Older ones are given up: the view has them, the log will not.
+const MAX_UNSAVED: usize = 20_000;
+/// After so many milliseconds every score is computed anew, also of tools that nobody called: time heals them.
+const REFRESH_MS: u64 = 10 * 60_000;
+/// A trial that nobody told the end of is given up after so many milliseconds. Longer than calls take.
+const TRIAL_MS: u64 = 5 * 60_000;
 
-/// What can go wrong at the start. Afterwards nothing is reported to callers: a failed write is logged and tried again.
+/// What can go wrong. Outcomes report nothing to callers: a failed write is logged and tried again.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The store did not give up its quality rows. Quality can be left out: the service works without history.
     #[error("read the quality rows")]
     Store(#[source] toolscout_store::Error),
+    /// The store did not take an operator's decision: it holds until the next start only.
+    #[error("write the decision")]
+    Write(#[source] toolscout_store::Error),
     /// The system gave no thread.
     #[error("start the quality thread")]
     Thread(#[source] std::io::Error),
@@ -42,21 +54,45 @@ impl Error {
 pub struct Quality {
     view: Arc<ArcSwap<QualityView>>,
     queue: WriteQueue<Outcome>,
+    folder: Arc<Mutex<Folder>>,
+    trials: Arc<Trials>,
+}
+
+/// Whether a call goes ahead.
+#[derive(Debug)]
+pub enum Admission {
+    /// Like any other.
+    Free,
+    /// As the one call that decides whether the tool is called again. Keep it until the outcome is recorded.
+    Trial(Trial),
+    /// Not now.
+    Refused(Held),
 }
 
 impl Quality {
     /// Reads what is remembered and starts the folding thread.
     ///
-    /// A row that cannot be read is logged and left out: its tool starts at the prior, and its next outcome replaces the row.
+    /// A row that cannot be read is logged and left out.
     pub fn open(store: &Store, options: QualityOptions) -> Result<Self, Error> {
         let tree = store.tree(TreeName::Quality).map_err(Error::Store)?;
-        let records = read_all(&tree)?;
-        let now = records.values().map(|record| record.as_of).max().unwrap_or_default();
-        let view = Arc::new(ArcSwap::from_pointee(QualityView::new(&records, now, &options)));
+        let (log, book) = Log::open(tree, &options).map_err(Error::Store)?;
+        let view = Arc::new(ArcSwap::from_pointee(QualityView::new(&book, &options)));
         let queued = QueueOptions { capacity: options.queue, max_batch: MAX_BATCH };
-        let mut folder = Folder { records, now, unsaved: BTreeSet::new(), tree, options, view: Arc::clone(&view) };
-        let queue = WriteQueue::start("quality", queued, move |outcomes| folder.fold_all(outcomes));
-        Ok(Self { view, queue: queue.map_err(Error::Thread)? })
+        let refreshed = book.now;
+        let trials = Arc::new(Trials::default());
+        let folder = Folder { book, log, unsaved: Vec::new(), options, view: Arc::clone(&view), refreshed };
+        let folder = Arc::new(Mutex::new(folder));
+        let work = {
+            let (folder, trials) = (Arc::clone(&folder), Arc::clone(&trials));
+            move |outcomes: Vec<Outcome>| {
+                let tools: Vec<ToolId> = outcomes.iter().map(|outcome| outcome.tool.clone()).collect();
+                let _ = folder.lock().take(outcomes.into_iter().map(Event::Outcome).collect());
+                // Only now: the view says already what came of it.
+                tools.iter().for_each(|tool| trials.end(tool));
+            }
+        };
+        let queue = WriteQueue::start("quality", queued, work).map_err(Error::Thread)?;
+        Ok(Self { view, queue, folder, trials })
     }
 
     /// Takes one outcome. Never waits: when the queue is full the outcome is dropped and counted.
@@ -64,9 +100,44 @@ impl Quality {
         self.queue.send(outcome);
     }
 
-    /// The current state of every tool. Lock-free.
+    /// The state of every tool at `now`. Lock-free.
+    pub fn view_at(&self, now: Timestamp) -> Arc<QualityView> {
+        let view = self.view.load_full();
+        if !view.is_due(now) {
+            return view;
+        }
+        let later = Arc::new(QualityView::clone(&view).at(now));
+        // When the folding thread was quicker, the next reader does it again.
+        self.view.compare_and_swap(&view, Arc::clone(&later));
+        later
+    }
+
+    /// The state of every tool as of the last outcome, or of the last moment that anybody asked for. Lock-free.
     pub fn view(&self) -> Arc<QualityView> {
         self.view.load_full()
+    }
+
+    /// Asks for one call of a tool that policy has granted already.
+    pub fn admit(&self, tool: &ToolId, now: Timestamp) -> Admission {
+        match self.view_at(now).standing(tool) {
+            Standing::Open => Admission::Free,
+            Standing::Held(held) => Admission::Refused(held),
+            Standing::Trial(held) => match self.trials.begin(&held, tool, now) {
+                Some(trial) => {
+                    info!(tool = %tool, what = held.what.as_str(), "trial call");
+                    Admission::Trial(trial)
+                }
+                None => {
+                    Admission::Refused(Held { reason: format!("{}; one call tries it right now", held.reason), ..held })
+                }
+            },
+        }
+    }
+
+    /// Takes an operator's decision. In the view and on disk when this returns. Blocks on the disk.
+    pub fn decide(&self, decision: Decision) -> Result<(), Error> {
+        info!(tool = %decision.tool, verdict = ?decision.verdict, "operator's decision");
+        self.folder.lock().take(vec![Event::Decision(decision)]).map_err(Error::Write)
     }
 
     /// Outcomes that did not fit the queue, since the start.
@@ -81,59 +152,98 @@ impl Quality {
     }
 }
 
-fn read_all(tree: &Tree) -> Result<BTreeMap<ToolId, Record>, Error> {
-    let mut records = BTreeMap::new();
-    for entry in tree.scan(&[]) {
-        let (key, bytes) = entry.map_err(Error::Store)?;
-        let id = std::str::from_utf8(&key).ok().and_then(|text| text.parse::<ToolId>().ok());
-        match (id, row::decode::<Record>(&bytes, ROW_VERSION)) {
-            (Some(id), Ok(record)) => {
-                records.insert(id, record);
-            }
-            (id, decoded) => warn!(tool = ?id, readable = decoded.is_ok(), "quality row left out"),
+/// The calls that try what was put aside, one per tool or upstream.
+#[derive(Debug, Default)]
+struct Trials(Mutex<BTreeMap<Subject, Timestamp>>);
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Subject {
+    Tool(ToolId),
+    Upstream(UpstreamId),
+}
+
+/// The right to make the one call that decides.
+#[derive(Debug)]
+pub struct Trial {
+    trials: Arc<Trials>,
+    subject: Option<Subject>,
+}
+
+impl Trial {
+    /// The call's outcome was recorded: the next trial waits until it has been folded.
+    pub fn recorded(mut self) {
+        self.subject = None;
+    }
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        if let Some(subject) = self.subject.take() {
+            self.trials.0.lock().remove(&subject);
         }
     }
-    Ok(records)
+}
+
+impl Trials {
+    fn begin(self: &Arc<Self>, held: &Held, tool: &ToolId, now: Timestamp) -> Option<Trial> {
+        let subject = match held.what {
+            HeldWhat::Tool => Subject::Tool(tool.clone()),
+            HeldWhat::Upstream => Subject::Upstream(tool.upstream.clone()),
+        };
+        let mut running = self.0.lock();
+        if running.get(&subject).is_some_and(|began| now.since(*began) < TRIAL_MS) {
+            return None;
+        }
+        running.insert(subject.clone(), now);
+        Some(Trial { trials: Arc::clone(self), subject: Some(subject) })
+    }
+
+    fn end(&self, tool: &ToolId) {
+        let mut running = self.0.lock();
+        if !running.is_empty() {
+            running.remove(&Subject::Tool(tool.clone()));
+            running.remove(&Subject::Upstream(tool.upstream.clone()));
+        }
+    }
 }
 
 /// The state behind the thread.
 struct Folder {
-    records: BTreeMap<ToolId, Record>,
-    now: Timestamp,
-    unsaved: BTreeSet<ToolId>,
-    tree: Tree,
+    book: Book,
+    log: Log,
+    unsaved: Vec<Event>,
     options: QualityOptions,
     view: Arc<ArcSwap<QualityView>>,
+    /// When every score was computed last.
+    refreshed: Timestamp,
 }
 
 impl Folder {
-    fn fold_all(&mut self, outcomes: Vec<Outcome>) {
-        for outcome in outcomes {
-            self.fold(outcome);
+    /// Folds, publishes, writes. On failure the events are kept and go with the next batch.
+    fn take(&mut self, events: Vec<Event>) -> Result<(), toolscout_store::Error> {
+        let mut changed = BTreeSet::new();
+        for event in &events {
+            self.book.apply(event, &self.options);
+            changed.insert(event.tool().upstream.clone());
         }
-        self.view.store(Arc::new(QualityView::new(&self.records, self.now, &self.options)));
-        self.save();
-    }
-
-    fn fold(&mut self, outcome: Outcome) {
-        self.now = self.now.max(outcome.at);
-        let record = self.records.remove(&outcome.tool).unwrap_or_default().after(&outcome, &self.options);
-        self.records.insert(outcome.tool.clone(), record);
-        self.unsaved.insert(outcome.tool);
-    }
-
-    /// Writes the changed rows at once. On failure they stay marked and go with the next batch.
-    fn save(&mut self) {
-        let mut batch = Batch::default();
-        for id in &self.unsaved {
-            if let Some(record) = self.records.get(id) {
-                batch.put(id.to_string().as_bytes(), row::encode(ROW_VERSION, record));
-            }
+        let view = if self.book.now.since(self.refreshed) >= REFRESH_MS {
+            self.refreshed = self.book.now;
+            QualityView::new(&self.book, &self.options)
+        } else {
+            self.view.load().with(&self.book, &changed, &self.options)
+        };
+        self.view.store(Arc::new(view));
+        self.unsaved.extend(events);
+        let written = self.log.append(&self.unsaved).and_then(|()| {
+            self.unsaved.clear();
+            self.log.compact(&self.options)
+        });
+        if let Err(error) = &written {
+            warn!(error = error as &dyn std::error::Error, n_events = self.unsaved.len(), "quality events not written");
+            let n_over = self.unsaved.len().saturating_sub(MAX_UNSAVED);
+            self.unsaved.drain(..n_over);
         }
-        match self.tree.apply(batch) {
-            Ok(()) => self.unsaved.clear(),
-            Err(error) => warn!(error = &error as &dyn std::error::Error, "quality rows not written"),
-        }
+        written
     }
 }
 
@@ -141,24 +251,15 @@ impl Folder {
 mod tests {
     //! 1. What was recorded is in the view after settling, and still there after a restart.
     //! 2. A full queue drops and counts; it never waits.
-    //! 3. An unreadable row costs its own tool's history only.
+    //! 3. A tool in quarantine is refused until its time is over; then one call at a time goes through, and a success heals.
+    //! 4. Decisions survive a restart.
 
-    use toolscout_core::{CallFault, Generation};
+    use toolscout_core::CallFault;
 
     use super::*;
-
-    fn outcome(tool: &str, fault: CallFault, at: u64) -> Outcome {
-        Outcome {
-            tool: tool.parse().unwrap(),
-            generation: Generation(1),
-            selection: None,
-            fault,
-            latency_ms: 7,
-            result_bytes: 1,
-            empty: false,
-            at: Timestamp(at),
-        }
-    }
+    use crate::book::Verdict;
+    use crate::health::State;
+    use crate::testing::outcome;
 
     fn calls(quality: &Quality, tool: &str) -> (u64, u64) {
         let seen = quality.view().of(&tool.parse().unwrap());
@@ -170,7 +271,8 @@ mod tests {
     #[test]
     fn outcomes_reach_the_view_and_survive_a_restart() {
         let store = Store::temporary().unwrap();
-        let quality = Quality::open(&store, QualityOptions::default()).unwrap();
+        let open = || Quality::open(&store, QualityOptions { keep_events: 300, ..QualityOptions::default() }).unwrap();
+        let quality = open();
         for at in 0..1_000 {
             let fault = if at % 4 == 0 { CallFault::Timeout } else { CallFault::None };
             quality.record(outcome("a:b", fault, at));
@@ -180,8 +282,7 @@ mod tests {
         assert_eq!(calls(&quality, "a:b"), (1_000, 250));
         let before = quality.view().of(&"a:b".parse().unwrap());
         drop(quality);
-        let quality = Quality::open(&store, QualityOptions::default()).unwrap();
-        assert_eq!(quality.view().of(&"a:b".parse().unwrap()), before);
+        assert_eq!(open().view().of(&"a:b".parse().unwrap()), before);
     }
 
     #[test]
@@ -197,15 +298,60 @@ mod tests {
         assert_eq!(calls(&quality, "a:b").0 + quality.dropped(), n_sent);
     }
 
+    fn fail(quality: &Quality, tool: &str, n: u64, at: u64) {
+        (0..n).for_each(|n| quality.record(outcome(tool, CallFault::UpstreamError, at + n)));
+        assert!(quality.settle(PATIENCE));
+    }
+
     #[test]
-    fn an_unreadable_row_costs_one_tool_its_history() {
+    fn one_call_at_a_time_tries_what_was_put_aside() {
         let store = Store::temporary().unwrap();
         let quality = Quality::open(&store, QualityOptions::default()).unwrap();
-        quality.record(outcome("a:good", CallFault::None, 1));
-        quality.record(outcome("a:bad", CallFault::None, 1));
-        drop(quality);
-        store.tree(TreeName::Quality).unwrap().put(b"a:bad", b"\x01not json".to_vec()).unwrap();
+        let tool: ToolId = "a:b".parse().unwrap();
+        let now = 1_000_000;
+        fail(&quality, "a:b", 5, now);
+        let admit = |at| quality.admit(&tool, Timestamp(at));
+        let Admission::Refused(held) = admit(now + 1_000) else { panic!("in quarantine") };
+        assert_eq!((held.what, held.reason.as_str()), (HeldWhat::Tool, "5 failures in a row"));
+        assert!(matches!(quality.admit(&"a:other".parse().unwrap(), Timestamp(now)), Admission::Free));
+        assert_eq!(quality.view().withheld(&tool), Some(HeldWhat::Tool));
+
+        let later = now + 40_000;
+        let Admission::Trial(first) = admit(later) else { panic!("on probation") };
+        assert_eq!(quality.view().of(&tool).state, State::Probation);
+        assert_eq!(quality.view().withheld(&tool), None);
+        let Admission::Refused(held) = admit(later) else { panic!("one at a time") };
+        assert!(held.reason.contains("right now"), "{}", held.reason);
+        // A trial that was never called decides nothing; its place is free again.
+        drop(first);
+        let Admission::Trial(second) = admit(later) else { panic!("free again") };
+        quality.record(outcome("a:b", CallFault::None, later + 10));
+        second.recorded();
+        assert!(quality.settle(PATIENCE));
+        assert!(matches!(admit(later + 20), Admission::Free));
+        assert!(quality.view().holds_nothing());
+    }
+
+    #[test]
+    fn decisions_survive_a_restart() {
+        let store = Store::temporary().unwrap();
         let quality = Quality::open(&store, QualityOptions::default()).unwrap();
-        assert_eq!((calls(&quality, "a:good").0, calls(&quality, "a:bad").0), (1, 0));
+        let tool: ToolId = "a:b".parse().unwrap();
+        let decide = |quality: &Quality, verdict, at| {
+            let decision = Decision { tool: tool.clone(), verdict, reason: "I say so".to_owned(), at: Timestamp(at) };
+            quality.decide(decision).unwrap();
+        };
+        let year = 365 * 24 * 60 * 60 * 1_000;
+        decide(&quality, Verdict::Quarantine, 5);
+        drop(quality);
+        let quality = Quality::open(&store, QualityOptions::default()).unwrap();
+        let Admission::Refused(held) = quality.admit(&tool, Timestamp(year)) else { panic!("held for ever") };
+        assert_eq!((held.reason.as_str(), held.until), ("put aside by the operator: I say so", None));
+        decide(&quality, Verdict::Release, year);
+        fail(&quality, "a:b", 20, year + 1);
+        drop(quality);
+        let quality = Quality::open(&store, QualityOptions::default()).unwrap();
+        assert!(matches!(quality.admit(&tool, Timestamp(year + 100)), Admission::Free));
+        assert!(quality.view().of(&tool).by_operator);
     }
 }

@@ -1,17 +1,37 @@
 //! What readers see: one immutable state of every known tool's quality.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use serde::Serialize;
-use toolscout_core::{Timestamp, ToolId};
+use serde::{Serialize, Serializer};
+use toolscout_core::{Timestamp, ToolId, ToolName, UpstreamId};
 
-use crate::record::{QualityOptions, Record};
+use crate::book::{Book, Tool, Upstream, Verdict, with_reason};
+use crate::circuit::CircuitState;
+use crate::health::State;
+use crate::options::QualityOptions;
+use crate::record::{Record, ScoreParts};
+use crate::window::{Window, share};
 
 /// One tool's quality.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ToolQuality {
-    /// Believed success rate, in (0, 1); the prior when nothing is known.
-    pub score: f64,
+    /// Believed success rate, in (0, 1), and what it is made of; the prior when nothing is known.
+    #[serde(flatten)]
+    pub score: ScoreParts,
+    /// What it is trusted with.
+    pub state: State,
+    /// Since when; absent for a tool that never was anything but healthy.
+    #[serde(serialize_with = "moment", skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// When a quarantine ends by itself.
+    #[serde(serialize_with = "moment", skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Why it is not healthy, or who released it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Whether an operator decided so.
+    pub by_operator: bool,
     /// Calls judged, since ever.
     pub calls: u64,
     /// Those that failed by the upstream's fault, since ever.
@@ -20,56 +40,402 @@ pub struct ToolQuality {
     pub caller_faults: u64,
     /// Successes without any content, since ever.
     pub empty: u64,
+    /// What happened lately.
+    pub lately: Rates,
+    /// Callers often get its arguments wrong: what its description says may mislead.
+    pub misleading: bool,
     /// The latency that half of the recent successes stay below, in milliseconds.
     pub p50_ms: Option<u64>,
+    /// The latency that all but a twentieth of the recent successes stay below, in milliseconds.
+    pub p95_ms: Option<u64>,
     /// When it was last called.
+    #[serde(serialize_with = "moment")]
     pub last_call: Option<Timestamp>,
+    /// Its last changes of state, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<Told>,
+}
+
+/// One change of state.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Told {
+    /// When, UTC.
+    pub at: String,
+    /// Into what.
+    pub state: State,
+    /// Why.
+    pub reason: String,
+}
+
+/// Shares of what happened lately, each of the calls that could have gone so.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Rates {
+    /// How many judged calls they are taken from, older ones counting less.
+    pub evidence: f64,
+    /// Answered with an error.
+    pub errors: f64,
+    /// No connection.
+    pub transport: f64,
+    /// No answer in time.
+    pub timeouts: f64,
+    /// Results that break the tool's own output schema.
+    pub violating: f64,
+    /// Successes without content.
+    pub empty: f64,
+    /// Arguments that do not fit.
+    pub invalid_arguments: f64,
+    /// Refused by policy because of their effect.
+    pub unsafe_attempts: f64,
+    /// How far the share of failures lies above the long baseline's.
+    pub drift: f64,
+}
+
+impl Rates {
+    fn new(record: &Record, short: &Window) -> Self {
+        let rounded = |share: f64| (share * 1_000.0).round() / 1_000.0;
+        let of = |part, whole| rounded(share(part, whole));
+        Self {
+            evidence: rounded(short.judged),
+            errors: of(short.errors, short.judged),
+            transport: of(short.transport, short.judged),
+            timeouts: of(short.timeouts, short.judged),
+            violating: of(short.violating, short.structured),
+            empty: of(short.empty, short.good()),
+            invalid_arguments: of(short.invalid, short.asked),
+            unsafe_attempts: of(short.unsafe_attempts, short.asked),
+            drift: rounded(record.drift()),
+        }
+    }
+}
+
+/// One upstream's quality.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct UpstreamQuality {
+    /// Believed success rate over all of its tools, and what it is made of.
+    #[serde(flatten)]
+    pub score: ScoreParts,
+    /// Whether calls go through.
+    pub circuit: CircuitState,
+    /// Since when; absent for one that never was anything but closed.
+    #[serde(serialize_with = "moment", skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// When an open circuit is tried.
+    #[serde(serialize_with = "moment", skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Why it is not closed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Calls judged, since ever.
+    pub calls: u64,
+    /// Those that failed by its fault, since ever.
+    pub failures: u64,
+    /// What happened lately.
+    pub lately: Rates,
+    /// See [`ToolQuality::p50_ms`].
+    pub p50_ms: Option<u64>,
+    /// See [`ToolQuality::p95_ms`].
+    pub p95_ms: Option<u64>,
+    /// When one of its tools was last called.
+    #[serde(serialize_with = "moment")]
+    pub last_call: Option<Timestamp>,
+}
+
+/// Why a tool is not called now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Whether it or its whole server is the trouble.
+    pub what: HeldWhat,
+    /// Since when.
+    pub since: Timestamp,
+    /// When it is tried again by itself; `None`: an operator has to release it.
+    pub until: Option<Timestamp>,
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// What is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeldWhat {
+    /// The tool is in quarantine.
+    Tool,
+    /// The circuit of its upstream is open.
+    Upstream,
+}
+
+impl HeldWhat {
+    /// The word under which such tools are counted as withheld.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tool => "quarantined",
+            Self::Upstream => "upstream_down",
+        }
+    }
+}
+
+/// Whether a tool is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// Like any other.
+    Open,
+    /// By one call at a time, whose outcome decides. Says what is tried and why it was held.
+    Trial(Held),
+    /// Not at all.
+    Held(Held),
 }
 
 /// Every known tool's quality as of one moment. A tool nobody called has the prior.
 #[derive(Debug, Clone)]
 pub struct QualityView {
-    tools: BTreeMap<ToolId, ToolQuality>,
+    upstreams: BTreeMap<UpstreamId, Arc<OneUpstream>>,
     unknown: ToolQuality,
+    /// Tools and upstreams that are held or on trial. Few, so that asking for one costs nothing.
+    tools_held: BTreeMap<ToolId, Held>,
+    upstreams_held: BTreeMap<UpstreamId, Held>,
+    tools_on_trial: BTreeSet<ToolId>,
+    upstreams_on_trial: BTreeSet<UpstreamId>,
+    released: BTreeSet<ToolId>,
+    /// When the next of those that are held comes on trial.
+    due: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone)]
+struct OneUpstream {
+    quality: UpstreamQuality,
+    tools: BTreeMap<ToolName, ToolQuality>,
 }
 
 impl Default for QualityView {
     fn default() -> Self {
-        Self::new(&BTreeMap::new(), Timestamp(0), &QualityOptions::default())
+        Self::new(&Book::default(), &QualityOptions::default())
     }
 }
 
 impl QualityView {
-    pub(crate) fn new(records: &BTreeMap<ToolId, Record>, now: Timestamp, options: &QualityOptions) -> Self {
-        let tools = records.iter().map(|(id, record)| (id.clone(), quality(record, now, options))).collect();
-        Self { tools, unknown: quality(&Record::default(), now, options) }
+    /// The view of a book as of its newest event.
+    pub fn new(book: &Book, options: &QualityOptions) -> Self {
+        let mut view = Self {
+            upstreams: BTreeMap::new(),
+            unknown: tool_quality(&Tool::default(), book.now, options),
+            tools_held: BTreeMap::new(),
+            upstreams_held: BTreeMap::new(),
+            tools_on_trial: BTreeSet::new(),
+            upstreams_on_trial: BTreeSet::new(),
+            released: BTreeSet::new(),
+            due: None,
+        };
+        book.upstreams.iter().for_each(|(id, upstream)| view.set(id, upstream, book.now, options));
+        view.mark();
+        view.at(book.now)
+    }
+
+    /// This view with some upstreams as they are now in the book.
+    pub(crate) fn with(&self, book: &Book, changed: &BTreeSet<UpstreamId>, options: &QualityOptions) -> Self {
+        let mut view = self.clone();
+        for id in changed {
+            if let Some(upstream) = book.upstreams.get(id) {
+                view.set(id, upstream, book.now, options);
+            }
+        }
+        view.mark();
+        view.at(book.now)
+    }
+
+    fn set(&mut self, id: &UpstreamId, upstream: &Upstream, now: Timestamp, options: &QualityOptions) {
+        let tools =
+            upstream.tools.iter().map(|(name, tool)| (name.clone(), tool_quality(tool, now, options))).collect();
+        let quality = upstream_quality(upstream, now, options);
+        self.upstreams.insert(id.clone(), Arc::new(OneUpstream { quality, tools }));
+    }
+
+    /// Notes who is held, from the qualities.
+    fn mark(&mut self) {
+        self.tools_held.clear();
+        self.upstreams_held.clear();
+        self.tools_on_trial.clear();
+        self.upstreams_on_trial.clear();
+        self.released.clear();
+        for (id, one) in &self.upstreams {
+            let quality = &one.quality;
+            let held = |what, since: Option<Timestamp>, until, reason: &Option<String>| Held {
+                what,
+                since: since.unwrap_or_default(),
+                until,
+                reason: reason.clone().unwrap_or_default(),
+            };
+            if quality.circuit != CircuitState::Closed {
+                let down = held(HeldWhat::Upstream, quality.since, quality.until, &quality.reason);
+                self.upstreams_held.insert(id.clone(), down);
+            }
+            if quality.circuit == CircuitState::HalfOpen {
+                self.upstreams_on_trial.insert(id.clone());
+            }
+            for (name, tool) in &one.tools {
+                let tool_id = || ToolId::new(id.clone(), name.clone());
+                if matches!(tool.state, State::Quarantined | State::Probation) {
+                    let aside = held(HeldWhat::Tool, tool.since, tool.until, &tool.reason);
+                    self.tools_held.insert(tool_id(), aside);
+                }
+                if tool.state == State::Probation {
+                    self.tools_on_trial.insert(tool_id());
+                }
+                if tool.by_operator && tool.state != State::Quarantined {
+                    self.released.insert(tool_id());
+                }
+            }
+        }
+    }
+
+    /// This view when nothing has happened until `now`: whose time is over comes on trial.
+    #[must_use]
+    pub(crate) fn at(mut self, now: Timestamp) -> Self {
+        let over = |held: &Held| held.until.is_some_and(|until| until <= now);
+        for (id, held) in self.tools_held.iter().filter(|(_, held)| over(held)) {
+            if self.tools_on_trial.insert(id.clone())
+                && let Some(tool) = self.upstreams.get_mut(&id.upstream).map(Arc::make_mut)
+                && let Some(tool) = tool.tools.get_mut(&id.name)
+            {
+                (tool.state, tool.since, tool.until) = (State::Probation, held.until, None);
+            }
+        }
+        for (id, held) in self.upstreams_held.iter().filter(|(_, held)| over(held)) {
+            if self.upstreams_on_trial.insert(id.clone())
+                && let Some(upstream) = self.upstreams.get_mut(id).map(Arc::make_mut)
+            {
+                let quality = &mut upstream.quality;
+                (quality.circuit, quality.since, quality.until) = (CircuitState::HalfOpen, held.until, None);
+            }
+        }
+        let tools = self.tools_held.values();
+        let dues = tools.chain(self.upstreams_held.values()).filter_map(|held| held.until);
+        self.due = dues.filter(|until| *until > now).min();
+        self
+    }
+
+    /// Whether time alone changes it by `now`.
+    pub(crate) fn is_due(&self, now: Timestamp) -> bool {
+        self.due.is_some_and(|due| due <= now)
     }
 
     /// What is known of one tool.
     pub fn of(&self, id: &ToolId) -> ToolQuality {
-        self.tools.get(id).unwrap_or(&self.unknown).clone()
+        self.get(id).unwrap_or(&self.unknown).clone()
     }
 
     /// The score alone, without a copy.
     pub fn score(&self, id: &ToolId) -> f64 {
-        self.tools.get(id).unwrap_or(&self.unknown).score
+        self.get(id).unwrap_or(&self.unknown).score.score
     }
 
-    /// Every tool that was ever called, by id.
-    pub fn iter(&self) -> impl Iterator<Item = (&ToolId, &ToolQuality)> {
-        self.tools.iter()
+    fn get(&self, id: &ToolId) -> Option<&ToolQuality> {
+        self.upstreams.get(&id.upstream)?.tools.get(&id.name)
+    }
+
+    /// Every tool that anything is known of, by id.
+    pub fn iter(&self) -> impl Iterator<Item = (ToolId, &ToolQuality)> {
+        self.upstreams.iter().flat_map(|(upstream, one)| {
+            one.tools.iter().map(|(name, quality)| (ToolId::new(upstream.clone(), name.clone()), quality))
+        })
+    }
+
+    /// Every upstream that anything is known of, by id.
+    pub fn upstreams(&self) -> impl Iterator<Item = (&UpstreamId, &UpstreamQuality)> {
+        self.upstreams.iter().map(|(id, one)| (id, &one.quality))
+    }
+
+    /// Whether a tool is called.
+    pub fn standing(&self, id: &ToolId) -> Standing {
+        let upstream = || {
+            let held = self.upstreams_held.get(&id.upstream)?;
+            Some((held, self.upstreams_on_trial.contains(&id.upstream)))
+        };
+        match (self.tools_held.get(id), upstream()) {
+            (Some(held), _) if !self.tools_on_trial.contains(id) => Standing::Held(held.clone()),
+            (_, Some((down, false))) if !self.released.contains(id) => Standing::Held(down.clone()),
+            (_, Some((down, true))) if !self.released.contains(id) => Standing::Trial(down.clone()),
+            (Some(held), _) => Standing::Trial(held.clone()),
+            (None, _) => Standing::Open,
+        }
+    }
+
+    /// Why a tool is no candidate, if it is none. A tool on trial is one: nobody would try it otherwise.
+    pub fn withheld(&self, id: &ToolId) -> Option<HeldWhat> {
+        if self.holds_nothing() {
+            return None;
+        }
+        match self.standing(id) {
+            Standing::Held(held) => Some(held.what),
+            Standing::Open | Standing::Trial(_) => None,
+        }
+    }
+
+    /// Whether no tool at all is withheld: nobody has to be asked one by one.
+    pub fn holds_nothing(&self) -> bool {
+        self.tools_held.len() == self.tools_on_trial.len() && self.upstreams_held.len() == self.upstreams_on_trial.len()
     }
 }
 
-fn quality(record: &Record, now: Timestamp, options: &QualityOptions) -> ToolQuality {
-    let called = record.calls + record.caller_faults > 0;
-    ToolQuality {
+fn tool_quality(tool: &Tool, now: Timestamp, options: &QualityOptions) -> ToolQuality {
+    let record = &tool.record;
+    let (_, short) = record.windows(now, options);
+    let (p50_ms, p95_ms) = record.latency.p50_p95();
+    let health = tool.health.clone().at(now);
+    let mut quality = ToolQuality {
         score: record.score(now, options),
+        state: health.state,
+        since: (health.since != Timestamp::default()).then_some(health.since),
+        until: (health.state == State::Quarantined).then_some(health.until),
+        reason: health.reason.as_ref().map(ToString::to_string),
+        by_operator: false,
         calls: record.calls,
         failures: record.failures,
         caller_faults: record.caller_faults,
         empty: record.empty,
-        p50_ms: record.p50_ms(),
-        last_call: called.then_some(record.as_of),
+        lately: Rates::new(record, &short),
+        // As many calls as an opinion needs, and more of them wrong than one can blame on a careless caller.
+        misleading: short.asked >= 10.0 && share(short.invalid, short.asked) > 0.4,
+        p50_ms,
+        p95_ms,
+        last_call: (record.calls + record.caller_faults > 0).then_some(record.as_of),
+        history: tool
+            .history
+            .iter()
+            .map(|change| Told { at: change.at.rfc3339(), state: change.state, reason: change.reason.clone() })
+            .collect(),
+    };
+    if let Some(decision) = tool.decided(now, options) {
+        let (state, what) = match decision.verdict {
+            Verdict::Quarantine => (State::Quarantined, "put aside by the operator"),
+            Verdict::Release => (State::Healthy, "released by the operator"),
+        };
+        (quality.state, quality.since, quality.until) = (state, Some(decision.at), None);
+        (quality.reason, quality.by_operator) = (Some(with_reason(what, &decision.reason)), true);
+    }
+    quality
+}
+
+fn upstream_quality(upstream: &Upstream, now: Timestamp, options: &QualityOptions) -> UpstreamQuality {
+    let record = &upstream.record;
+    let (_, short) = record.windows(now, options);
+    let (p50_ms, p95_ms) = record.latency.p50_p95();
+    let circuit = upstream.circuit.clone().at(now);
+    UpstreamQuality {
+        score: record.score(now, options),
+        circuit: circuit.state,
+        since: (circuit.since != Timestamp::default()).then_some(circuit.since),
+        until: (circuit.state == CircuitState::Open).then_some(circuit.until),
+        reason: circuit.reason.as_ref().map(ToString::to_string),
+        calls: record.calls,
+        failures: record.failures,
+        lately: Rates::new(record, &short),
+        p50_ms,
+        p95_ms,
+        last_call: (record.calls + record.caller_faults > 0).then_some(record.as_of),
+    }
+}
+
+fn moment<S: Serializer>(moment: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    match moment {
+        Some(moment) => serializer.serialize_some(&moment.rfc3339()),
+        None => serializer.serialize_none(),
     }
 }

@@ -15,7 +15,7 @@ pub enum TreeName {
     Vectors,
     /// `gateway`: evidence by selection id.
     Selections,
-    /// `quality`: outcome totals and decisions.
+    /// `quality`: outcomes, decisions, and what the older ones came to.
     Quality,
     /// `cli` for `upstream`: which protocol era an upstream speaks.
     Eras,

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use toolscout_core::text::preview;
-use toolscout_core::{CallFault, Caller, Generation, Outcome, SelectionId, ToolCard};
+use toolscout_core::{CallFault, Caller, CallerClass, Generation, Outcome, SelectionId, ToolCard};
 use toolscout_policy::{Decision, Granted, Moment, decide};
 use toolscout_upstream::{CallContext, CallReply, Progress};
 use tracing::{Instrument as _, info, info_span};
@@ -262,6 +262,8 @@ impl Judge<'_> {
             latency_ms: self.latency_ms(),
             result_bytes,
             empty,
+            conforms: None,
+            caller: CallerClass::Agent,
             at: self.services.now(),
         });
     }

@@ -100,10 +100,10 @@ pub async fn selections(services: &Services, caller: &Caller, limit: Option<usiz
 pub fn quality(services: &Services, caller: &Caller) -> QualityList {
     let parts = &services.parts;
     let (view, quality) = (parts.catalog.view(), parts.quality.view());
-    let may_see = |id| view.get(id).is_some_and(|card| visible(&parts.policy, caller, card));
+    let may_see = |id: &toolscout_core::ToolId| view.get(id).is_some_and(|card| visible(&parts.policy, caller, card));
     let mut known: Vec<_> = quality.iter().filter(|(id, _)| may_see(id)).collect();
-    known.sort_by(|a, b| a.1.score.total_cmp(&b.1.score).then_with(|| a.0.cmp(b.0)));
-    let row = |(id, quality): (&toolscout_core::ToolId, &toolscout_quality::ToolQuality)| QualityRow {
+    known.sort_by(|a, b| a.1.score.score.total_cmp(&b.1.score.score).then_with(|| a.0.cmp(&b.0)));
+    let row = |(id, quality): (toolscout_core::ToolId, &toolscout_quality::ToolQuality)| QualityRow {
         id: id.to_string(),
         quality: serde_json::to_value(quality).unwrap_or_default(),
     };

@@ -1,0 +1,365 @@
+//! One tool's way into quarantine and out again: a state machine without a clock.
+//!
+//! ```text
+//! healthy ⇄ degraded ──trigger──► quarantined ──backoff over──► probation ──success──► healthy
+//!                                      ▲                            │
+//!                                      └──── failure, twice as long ┘
+//! ```
+//! Fed by judged outcomes only: what a caller did wrong never gets here.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use toolscout_core::{CallFault, Outcome, Timestamp};
+
+use crate::options::{QualityOptions, QuarantineOptions, backoff};
+use crate::record::{Record, short};
+use crate::window::{Window, interval, share};
+
+/// What a tool is trusted with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Everything.
+    #[default]
+    Healthy,
+    /// Everything; but it fails more than it should.
+    Degraded,
+    /// Nothing until the backoff is over.
+    Quarantined,
+    /// One call, whose outcome decides.
+    Probation,
+}
+
+impl State {
+    /// The word for outside.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Degraded => "degraded",
+            Self::Quarantined => "quarantined",
+            Self::Probation => "probation",
+        }
+    }
+}
+
+/// Why a tool is not healthy. Shares in percent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// So many failures in a row.
+    InARow(u32),
+    /// It fails too often.
+    Failures(u32),
+    /// It is silent too often.
+    Timeouts(u32),
+    /// It fails much more often than it used to: from, to.
+    Regression(u32, u32),
+    /// Its results break its own output schema too often.
+    Schema(u32),
+    /// Its slow calls take much longer than they used to: from, to, in milliseconds.
+    Slow(u64, u64),
+    /// The call on probation failed.
+    Relapse,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InARow(n) => write!(f, "{n} failures in a row"),
+            Self::Failures(share) => write!(f, "{share} % of its calls failed lately"),
+            Self::Timeouts(share) => write!(f, "{share} % of its calls got no answer in time lately"),
+            Self::Regression(from, to) => write!(f, "{to} % of its calls failed lately, before it were {from} %"),
+            Self::Schema(share) => write!(f, "{share} % of its results broke its own output schema lately"),
+            Self::Slow(from, to) => write!(f, "its slow calls take {to} ms, they used to take {from} ms"),
+            Self::Relapse => write!(f, "it failed again when it was tried"),
+        }
+    }
+}
+
+/// Where a tool stands.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Health {
+    /// Its state.
+    pub state: State,
+    /// Since when.
+    pub since: Timestamp,
+    /// When the quarantine ends.
+    pub until: Timestamp,
+    /// Why it is not healthy; in probation, why it was put aside.
+    pub reason: Option<Reason>,
+    /// Quarantines in a row.
+    pub level: u32,
+    /// Failures in a row.
+    pub streak: u32,
+    /// Only calls that began from then on count: what comes in later than that from before is not evidence any more.
+    pub fresh_from: Timestamp,
+    /// What was seen since.
+    pub seen: Window,
+    /// The moment that `seen` is for.
+    pub as_of: Timestamp,
+}
+
+impl Health {
+    /// A tool that starts again at `now` with nothing held against it, but not forgotten: a relapse counts as one.
+    #[must_use]
+    pub fn fresh(&self, now: Timestamp) -> Self {
+        Self { since: now, fresh_from: now, as_of: now, level: self.level, ..Self::default() }
+    }
+
+    /// Where it stands at `now`, without anything having happened.
+    #[must_use]
+    pub fn at(self, now: Timestamp) -> Self {
+        match self.state {
+            State::Quarantined if now >= self.until => Self { state: State::Probation, since: self.until, ..self },
+            State::Quarantined | State::Healthy | State::Degraded | State::Probation => self,
+        }
+    }
+
+    /// Where it stands after an outcome. `record` already has it.
+    #[must_use]
+    pub fn after(self, outcome: &Outcome, record: &Record, options: &QualityOptions) -> Self {
+        let now = outcome.at.max(self.as_of);
+        let mut health = self.at(now);
+        let failed = outcome.fault.is_upstreams();
+        let is_evidence = (failed || outcome.fault == CallFault::None) && outcome.started() >= health.fresh_from;
+        if !is_evidence {
+            return health;
+        }
+        match health.state {
+            // Calls that were under way when it was put aside.
+            State::Quarantined => health,
+            State::Probation if outcome.started() < health.since => health,
+            State::Probation => {
+                let was_schema = matches!(health.reason, Some(Reason::Schema(_)));
+                let relapse = failed || (was_schema && outcome.conforms == Some(false));
+                if relapse { health.put_aside(Reason::Relapse, now, &options.quarantine) } else { health.fresh(now) }
+            }
+            State::Healthy | State::Degraded => {
+                let age = now.since(health.as_of);
+                health.seen = health.seen.after(outcome, age, short(options));
+                health.as_of = now;
+                health.streak = if failed { health.streak + 1 } else { 0 };
+                // A success puts nobody aside, even where it is the call that makes the evidence enough.
+                let may_trigger = failed || outcome.conforms == Some(false);
+                match trigger(&health, record, &options.quarantine).filter(|_| may_trigger) {
+                    Some(reason) => health.put_aside(reason, now, &options.quarantine),
+                    None => health.graded(record, now, &options.quarantine),
+                }
+            }
+        }
+    }
+
+    fn put_aside(self, reason: Reason, now: Timestamp, options: &QuarantineOptions) -> Self {
+        let is_relapse = self.state == State::Probation || now.since(self.fresh_from) < options.relapse_ms;
+        let level = if is_relapse { self.level.saturating_add(1) } else { 1 };
+        let until = now.plus(backoff(options.backoff_ms, options.backoff_cap_ms, level));
+        let fresh_from = self.fresh_from;
+        let (state, reason) = (State::Quarantined, Some(reason));
+        Self { state, since: now, until, reason, level, fresh_from, as_of: now, ..Self::default() }
+    }
+
+    /// Healthy or degraded. What is degraded stays so until its share, not only the lower end of what it may be, is small.
+    fn graded(self, record: &Record, now: Timestamp, options: &QuarantineOptions) -> Self {
+        let failed = share(self.seen.failed, self.seen.judged);
+        let enough = self.seen.judged >= options.min_calls;
+        let surely = interval(self.seen.failed, self.seen.judged).0 >= options.degraded_share;
+        let still = self.state == State::Degraded && failed >= options.degraded_share;
+        let reason = if enough && (surely || still) {
+            Some(Reason::Failures(percent(failed)))
+        } else {
+            record.latency.slowed(options.slow_factor).map(|(from, to)| Reason::Slow(from, to))
+        };
+        let state = if reason.is_some() { State::Degraded } else { State::Healthy };
+        let since = if state == self.state { self.since } else { now };
+        Self { state, since, reason, ..self }
+    }
+}
+
+/// What puts a tool aside, if anything does.
+fn trigger(health: &Health, record: &Record, options: &QuarantineOptions) -> Option<Reason> {
+    let seen = &health.seen;
+    if health.streak >= options.in_a_row.max(1) {
+        return Some(Reason::InARow(health.streak));
+    }
+    if seen.judged < options.min_calls {
+        return None;
+    }
+    let (surely_failed, _) = interval(seen.failed, seen.judged);
+    let failed = percent(share(seen.failed, seen.judged));
+    if interval(seen.timeouts, seen.judged).0 >= options.timeout_share {
+        return Some(Reason::Timeouts(percent(share(seen.timeouts, seen.judged))));
+    }
+    if surely_failed >= options.failed_share {
+        return Some(Reason::Failures(failed));
+    }
+    if seen.structured >= options.min_calls && interval(seen.violating, seen.structured).0 >= options.violating_share {
+        return Some(Reason::Schema(percent(share(seen.violating, seen.structured))));
+    }
+    // Against what it did before: the baseline without what is held against it.
+    let before = (record.long.failed - seen.failed).max(0.0);
+    let before_judged = (record.long.judged - seen.judged).max(0.0);
+    let (_, usually_at_most) = interval(before, before_judged);
+    if before_judged >= options.min_baseline && surely_failed - usually_at_most >= options.regression {
+        return Some(Reason::Regression(percent(share(before, before_judged)), failed));
+    }
+    None
+}
+
+fn percent(share: f64) -> u32 {
+    (share * 100.0).round() as u32
+}
+
+#[cfg(test)]
+mod tests {
+    //! 1. Minimum evidence: four failures move nothing, five in a row do; one failure in ten never does.
+    //! 2. A quarantine ends by time alone, in probation; a success heals, a failure doubles the time up to the cap.
+    //! 3. Calls that began before do not decide: not over a probation, not over a healed tool.
+    //! 4. A tool that got much worse than it was is put aside earlier than its share alone would.
+    //! 5. Broken schemas put aside; a success that breaks it again does not heal.
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{any_fault, outcome};
+
+    struct World {
+        health: Health,
+        record: Record,
+        options: QualityOptions,
+        now: u64,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let (health, record) = (Health::default(), Record::default());
+            Self { health, record, options: QualityOptions::default(), now: 1_000_000 }
+        }
+
+        fn see(&mut self, outcome: &Outcome) {
+            self.record = std::mem::take(&mut self.record).after(outcome, &self.options);
+            self.health = std::mem::take(&mut self.health).after(outcome, &self.record, &self.options);
+        }
+
+        /// Each letter is a call a second later: `.` good, `x` error, `t` timeout, `s` good with a broken schema, `i` invalid
+        /// arguments; `_` lets the quarantine pass.
+        fn play(&mut self, script: &str) -> String {
+            for step in script.chars() {
+                self.now = if step == '_' { self.health.until.0.max(self.now) } else { self.now + 1_000 };
+                let (fault, conforms) = match step {
+                    '.' => (CallFault::None, None),
+                    'x' => (CallFault::UpstreamError, None),
+                    't' => (CallFault::Timeout, None),
+                    's' => (CallFault::None, Some(false)),
+                    'i' => (CallFault::InvalidArguments, None),
+                    _ => continue,
+                };
+                self.see(&Outcome { conforms, ..outcome("a:b", fault, self.now) });
+            }
+            self.state()
+        }
+
+        fn state(&self) -> String {
+            let health = self.health.clone().at(Timestamp(self.now));
+            let reason = health.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+            format!("{}{reason}", health.state.as_str())
+        }
+    }
+
+    #[track_caller]
+    fn check(script: &str, expect: &str) {
+        assert_eq!(World::new().play(script), expect, "{script}");
+    }
+
+    #[test]
+    fn evidence_decides() {
+        check("", "healthy");
+        check("xxxx", "healthy");
+        check("xxxxx", "quarantined: 5 failures in a row");
+        check("xx.xx.xx.xx.", "quarantined: 80 % of its calls failed lately");
+        check(&".........x".repeat(50), "healthy");
+        check(&"...x".repeat(30), "degraded: 27 % of its calls failed lately");
+        check(&format!("{}{}", "...x".repeat(30), ".".repeat(30)), "healthy");
+        check(&"..t".repeat(4), "degraded: 35 % of its calls failed lately");
+        check(&"i".repeat(500), "healthy");
+        check(&"xi".repeat(4), "healthy");
+    }
+
+    #[test]
+    fn timeouts_regressions_and_broken_schemas() {
+        check(&"t.".repeat(12), "quarantined: 55 % of its calls got no answer in time lately");
+        let was_good = format!("{}{}", ".".repeat(200), "x.x..".repeat(12));
+        check(&was_good, "quarantined: 33 % of its calls failed lately, before it were 3 %");
+        check(&"x.x..".repeat(12), "degraded: 38 % of its calls failed lately");
+        check("sssss", "quarantined: 100 % of its results broke its own output schema lately");
+        check("sssss_s", "quarantined: it failed again when it was tried");
+        check("sssss_.", "healthy");
+    }
+
+    #[test]
+    fn time_leads_to_probation_and_one_call_decides() {
+        check("xxxxx_", "probation: 5 failures in a row");
+        check("xxxxx_.", "healthy");
+        check("xxxxx_i", "probation: 5 failures in a row");
+        check("xxxxx_x", "quarantined: it failed again when it was tried");
+        check("xxxxx_.xxxx", "healthy");
+        check("xxxxx......", "quarantined: 5 failures in a row");
+    }
+
+    #[test]
+    fn time_aside_doubles_up_to_the_cap_and_is_forgotten() {
+        let mut world = World::new();
+        let mut aside = |script: &str| {
+            world.play(script);
+            world.health.until.since(world.health.since) / 1_000
+        };
+        assert_eq!(aside("xxxxx"), 30);
+        assert_eq!((0..8).map(|_| aside("_x")).collect::<Vec<_>>(), [60, 120, 240, 480, 960, 1_920, 3_600, 3_600]);
+        // Healed, and soon again: still long.
+        assert_eq!(aside("_.xxxxx"), 3_600);
+        world.play("_.");
+        world.now += 7 * 60 * 60 * 1_000;
+        world.play("xxxxx");
+        assert_eq!(world.health.until.since(world.health.since) / 1_000, 30);
+    }
+
+    #[test]
+    fn calls_from_before_do_not_decide() {
+        let mut world = World::new();
+        world.play("xxxxx_");
+        let late = |fault, now| Outcome { latency_ms: 120_000, ..outcome("a:b", fault, now) };
+        world.see(&late(CallFault::Timeout, world.now));
+        world.see(&late(CallFault::None, world.now));
+        assert_eq!(world.state(), "probation: 5 failures in a row");
+        world.play(".");
+        (0..9).for_each(|_| world.see(&late(CallFault::Timeout, world.now)));
+        assert_eq!(world.state(), "healthy");
+    }
+
+    proptest! {
+        #[test]
+        fn only_time_ends_a_quarantine_and_only_the_upstream_begins_one(
+            steps in prop::collection::vec((any_fault(), 0u64..40_000), 1..200)
+        ) {
+            let mut world = World::new();
+            for (fault, later) in steps {
+                world.now += later;
+                let before = world.health.clone().at(Timestamp(world.now));
+                world.see(&outcome("a:b", fault, world.now));
+                let after = &world.health;
+                if before.state == State::Quarantined {
+                    prop_assert_eq!(&before, after);
+                    prop_assert!(Timestamp(world.now) < after.until);
+                }
+                if after.state == State::Quarantined && before.state != State::Quarantined {
+                    prop_assert!(fault.is_upstreams(), "{fault:?}");
+                    let aside = after.until.since(after.since);
+                    prop_assert!((30_000..=3_600_000).contains(&aside));
+                }
+                if !fault.is_upstreams() && fault != CallFault::None {
+                    prop_assert_eq!(&before, after);
+                }
+            }
+        }
+    }
+}
