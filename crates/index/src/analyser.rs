@@ -57,23 +57,38 @@ impl Analyser {
 
     /// The terms of a query: different ones, in order of first mention, without function words.
     pub fn query_terms(&mut self, text: &str) -> Vec<String> {
-        let (mut terms, mut fillers) = (Vec::new(), Vec::new());
+        self.query_words(text).into_iter().map(|word| word.term).collect()
+    }
+
+    /// The same, with what was typed.
+    pub(crate) fn query_words(&mut self, text: &str) -> Vec<QueryWord> {
+        let (mut words, mut fillers) = (Vec::new(), Vec::new());
         let mut seen = HashSet::new();
-        self.each_term(text, |word, term| {
-            if terms.len() >= MAX_QUERY_TERMS || !seen.insert(term.clone()) {
-                return;
-            }
-            if STOP_WORDS.binary_search(&word).is_ok() {
-                fillers.push(term);
-            } else {
-                terms.push(term);
-            }
-        });
-        if terms.is_empty() {
+        let mut begins = true;
+        for chunk in text.split_whitespace() {
+            let named = is_named(chunk, begins);
+            begins = chunk.ends_with(['.', '!', '?', ':']);
+            self.each_term(chunk, |word, term| {
+                if words.len() >= MAX_QUERY_TERMS || !seen.insert(term.clone()) {
+                    return;
+                }
+                let filler = is_function_word(word);
+                let word = QueryWord { term, word: word.to_owned(), named };
+                if filler { fillers.push(word) } else { words.push(word) }
+            });
+        }
+        if words.is_empty() {
             fillers.truncate(MAX_QUERY_TERMS);
             return fillers;
         }
-        terms
+        words
+    }
+
+    /// The term of one word in small ASCII letters.
+    pub(crate) fn stem(&mut self, word: &str) -> String {
+        let mut stem = String::new();
+        self.emit(word, &mut |_, term| stem = term);
+        stem
     }
 
     /// Calls `sink(word as written in small letters, term)` for every term.
@@ -159,6 +174,26 @@ impl Analyser {
 /// Whether a word, in small letters, is one of those that queries are searched without.
 pub(crate) fn is_function_word(word: &str) -> bool {
     STOP_WORDS.binary_search(&word).is_ok()
+}
+
+/// A term of a query.
+pub(crate) struct QueryWord {
+    /// What is looked up.
+    pub(crate) term: String,
+    /// What it was made from, in small letters.
+    pub(crate) word: String,
+    /// Written like a name, a quotation, an address or a path: spelled so on purpose.
+    pub(crate) named: bool,
+}
+
+/// Whether a run of text without spaces is written like a name, a quotation, an address or a path. `begins`: it stands at
+/// the head of a sentence, where a capital says nothing.
+fn is_named(chunk: &str, begins: bool) -> bool {
+    let quoted = chunk.starts_with(['"', '\'', '`', '“', '„', '‘', '«', '#', '@', '/', '<', '$']);
+    let inner = chunk.trim_matches(|c: char| !c.is_alphanumeric());
+    let capital = !begins && inner.starts_with(char::is_uppercase);
+    let joined = |c: char| c.is_alphabetic() || matches!(c, '_' | '-' | '\'' | '’');
+    quoted || capital || !inner.chars().all(joined)
 }
 
 /// Copies `chunk` with accents, points, apostrophes and compatibility forms resolved, case kept (humps are still needed).

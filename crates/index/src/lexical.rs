@@ -11,21 +11,25 @@
 //! ```
 //! (BM25F: Robertson, Zaragoza, Taylor 2004. Saturation comes after adding up the fields: a word in name *and* description
 //! counts as one strong sign, not as two.) A field's share of a term's contribution is its share of tf'.
+//!
+//! A word that no document has is looked up as the terms spelled almost like it: together they count as one term, whose idf is
+//! that of having any of them, at a weight below 1.
 
 use std::cell::RefCell;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 use tantivy::fieldnorm::FieldNormReader;
-use tantivy::postings::Postings as _;
+use tantivy::postings::{Postings as _, TermInfo};
 use tantivy::schema::{FAST, Field, INDEXED, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
 use tantivy::tokenizer::{Token, TokenStream, Tokenizer};
 use tantivy::{DocSet as _, InvertedIndexReader, Searcher, TERMINATED, TantivyDocument, Term};
 use toolscout_core::ToolCard;
 
 use crate::allow::{Allow, DocIdx, DocSet};
-use crate::analyser::Analyser;
+use crate::analyser::{Analyser, QueryWord};
+use crate::spelling::{Near, Vocabulary};
 
 /// The searched fields of a card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -222,6 +226,8 @@ pub(crate) struct LexicalSnapshot {
     segments: Vec<SegmentView>,
     n_docs: usize,
     avg_len: [f64; N_FIELDS],
+    /// Made when the first word is unknown: most snapshots of a catalog that changes often never need it.
+    vocabulary: OnceLock<Vocabulary>,
 }
 
 struct SegmentView {
@@ -267,7 +273,7 @@ impl LexicalSnapshot {
             segments.push(SegmentView { positions, inverted, norms });
         }
         let avg_len = total_len.map(|total| total as f64 / n_docs.max(1) as f64);
-        Ok(Self { fields: fields.clone(), _searcher: searcher, segments, n_docs, avg_len })
+        Ok(Self { fields: fields.clone(), _searcher: searcher, segments, n_docs, avg_len, vocabulary: OnceLock::new() })
     }
 
     /// How many parts the index has.
@@ -280,15 +286,22 @@ impl LexicalSnapshot {
         let mut scratch = SCRATCH.take();
         scratch.scores.resize(self.n_docs, 0.0);
         scratch.weights.resize(self.n_docs, 0.0);
-        let terms = ANALYSER.with_borrow_mut(|analyser| analyser.query_terms(text));
+        let words = ANALYSER.with_borrow_mut(|analyser| analyser.query_words(text));
         // len(f, d) comes as one byte: one table per field replaces a division per posting.
         let tables = self.length_tables(options);
-        let mut run_terms = Vec::with_capacity(terms.len());
-        for term in terms {
+        let mut run_terms = Vec::with_capacity(words.len());
+        let mut n_mended = 0;
+        for word in words {
             let first = scratch.postings.len();
-            self.read_term(&term, options, &tables, &mut scratch);
+            self.read_term(&word.term, options, &tables, &mut scratch);
+            let mut term = RunTerm::new(word.term.as_str().into(), first);
+            if scratch.touched.is_empty() && !word.named && n_mended < MAX_MENDED {
+                n_mended += 1;
+                self.mend(&word, &mut term, allow, options, &tables, &mut scratch);
+            }
             let df = scratch.touched.len() as f64;
-            let idf = (1.0 + (self.n_docs as f64 - df + 0.5).max(0.0) / (df + 0.5)).ln();
+            term.idf = (1.0 + (self.n_docs as f64 - df + 0.5).max(0.0) / (df + 0.5)).ln();
+            term.postings.end = scratch.postings.len();
             for i in 0..scratch.touched.len() {
                 let doc = scratch.touched[i];
                 let tf = std::mem::take(&mut scratch.weights[doc as usize]);
@@ -297,13 +310,67 @@ impl LexicalSnapshot {
                     if *score == 0.0 {
                         scratch.found.push(doc);
                     }
-                    *score += idf * tf * (options.k1 + 1.0) / (options.k1 + tf);
+                    *score += term.weight * term.idf * tf * (options.k1 + 1.0) / (options.k1 + tf);
                 }
             }
             scratch.touched.clear();
-            run_terms.push(RunTerm { term: term.into(), idf, postings: first..scratch.postings.len() });
+            run_terms.push(term);
         }
         LexicalRun { terms: run_terms, k1: options.k1, scratch }
+    }
+
+    /// Reads the terms that an unknown word may have been meant for. Terms that no allowed document has are passed over: that
+    /// they exist is not for this caller to know.
+    fn mend(
+        &self,
+        word: &QueryWord,
+        term: &mut RunTerm,
+        allow: &Allow,
+        options: &LexicalOptions,
+        tables: &[[f64; 256]; N_FIELDS],
+        scratch: &mut Scratch,
+    ) {
+        let vocabulary = self.vocabulary.get_or_init(|| self.vocabulary());
+        let near = ANALYSER.with_borrow_mut(|analyser| vocabulary.near(&word.word, &word.term, analyser));
+        for Near { term: found, distance } in near.into_iter().take(MAX_TRIED) {
+            let (first, n_touched) = (scratch.postings.len(), scratch.touched.len());
+            self.read_term(found, options, tables, scratch);
+            let allowed = scratch.postings[first..].iter().any(|posting| allow.contains(posting.doc));
+            if !allowed {
+                // What it added to documents touched before stays: those are not allowed either, and never scored.
+                for doc in scratch.touched.drain(n_touched..) {
+                    scratch.weights[doc as usize] = 0.0;
+                }
+                scratch.postings.truncate(first);
+                continue;
+            }
+            term.weight = if distance > 1 { TWO_SLIPS } else { ONE_SLIP };
+            term.meant.push((found.into(), scratch.postings.len()));
+            if term.meant.len() == MAX_MEANT {
+                break;
+            }
+        }
+        if !term.meant.is_empty() {
+            let meant: Vec<&str> = term.meant.iter().map(|(found, _)| &**found).collect();
+            term.shown = format!("{}~{}", term.shown, meant.join("|")).into();
+        }
+    }
+
+    /// The terms of all documents of the view, and in how many places each stands.
+    fn vocabulary(&self) -> Vocabulary {
+        let mut counted = Vec::new();
+        for segment in &self.segments {
+            let worn = segment.positions.contains(&NONE);
+            for inverted in &segment.inverted {
+                let Ok(mut terms) = inverted.terms().stream() else { continue };
+                while let Some((key, info)) = terms.next() {
+                    let Ok(term) = std::str::from_utf8(key) else { continue };
+                    let n = if worn { alive(segment, inverted, info) } else { info.doc_freq };
+                    counted.push((term.into(), n));
+                }
+            }
+        }
+        Vocabulary::new(counted)
     }
 
     fn length_tables(&self, options: &LexicalOptions) -> [[f64; 256]; N_FIELDS] {
@@ -350,6 +417,28 @@ impl LexicalSnapshot {
     }
 }
 
+/// How many documents of the view stand behind a term of one segment.
+fn alive(segment: &SegmentView, inverted: &InvertedIndexReader, info: &TermInfo) -> u32 {
+    let Ok(mut postings) = inverted.read_postings_from_terminfo(info, IndexRecordOption::Basic) else { return 0 };
+    let (mut n, mut doc) = (0, postings.doc());
+    while doc != TERMINATED {
+        n += u32::from(segment.positions[doc as usize] != NONE);
+        doc = postings.advance();
+    }
+    n
+}
+
+/// Weight of a word with one slip, against one written rightly.
+const ONE_SLIP: f64 = 0.7;
+/// Weight of a word with two.
+const TWO_SLIPS: f64 = 0.5;
+/// Most unknown words of a query that are looked up this way: a text of another language has many.
+const MAX_MENDED: usize = 16;
+/// Most terms that one unknown word is taken for.
+const MAX_MEANT: usize = 3;
+/// Most terms looked at for it.
+const MAX_TRIED: usize = 12;
+
 /// What one query found, with everything needed to say why. Lives as long as one selection.
 pub struct LexicalRun {
     terms: Vec<RunTerm>,
@@ -358,9 +447,30 @@ pub struct LexicalRun {
 }
 
 struct RunTerm {
-    term: Arc<str>,
+    /// As typed, and behind it what it was taken for.
+    shown: Arc<str>,
+    /// How rare it is.
     idf: f64,
+    /// What a match counts, 0 to 1: less than 1 where the word was taken for another.
+    weight: f64,
+    /// Its postings, term by term where it was taken for several.
     postings: Range<usize>,
+    /// The terms it was taken for, and where the postings of each end. Empty for a term that stands as typed.
+    meant: Vec<(Arc<str>, usize)>,
+}
+
+impl RunTerm {
+    fn new(term: Arc<str>, first: usize) -> Self {
+        Self { shown: term, idf: 0.0, weight: 1.0, postings: first..first, meant: Vec::new() }
+    }
+
+    /// The terms that were looked up, each with its postings.
+    fn found(&self) -> impl Iterator<Item = (&Arc<str>, Range<usize>)> {
+        let whole = self.meant.is_empty().then(|| (&self.shown, self.postings.clone()));
+        let mut first = self.postings.start;
+        let parts = self.meant.iter().map(move |(term, end)| (term, std::mem::replace(&mut first, *end)..*end));
+        whole.into_iter().chain(parts)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -400,9 +510,10 @@ impl LexicalRun {
         self.scratch.found.len()
     }
 
-    /// The terms looked up and how rare each is: (term, idf), in the query's order.
+    /// The terms looked up and how rare each is: (term, idf), in the query's order. A word that no document has shows what it
+    /// was taken for: `brnach~branch`.
     pub fn query_terms(&self) -> impl Iterator<Item = (&Arc<str>, f64)> {
-        self.terms.iter().map(|term| (&term.term, term.idf))
+        self.terms.iter().map(|term| (&term.shown, term.idf))
     }
 
     /// How much of the query these documents have, and where: one pass over the postings for all of them.
@@ -414,7 +525,7 @@ impl LexicalRun {
         sorted.dedup_by_key(|(doc, ..)| *doc);
         let total_idf: f64 = self.terms.iter().map(|term| term.idf).sum();
         for (at, term) in self.terms.iter().enumerate() {
-            let share = term.idf / total_idf;
+            let share = term.weight * term.idf / total_idf;
             for posting in &self.scratch.postings[term.postings.clone()] {
                 if !wanted.contains(posting.doc) {
                     continue;
@@ -450,11 +561,11 @@ impl LexicalRun {
         self.terms.len()
     }
 
-    /// The share of the query's weight (idf) that no document has.
+    /// The share of the query's weight (idf) that no document has. A word that was taken for another is known by its weight.
     pub fn unknown(&self) -> f64 {
-        let sum = |terms: &mut dyn Iterator<Item = &RunTerm>| terms.map(|term| term.idf).sum::<f64>();
-        let total = sum(&mut self.terms.iter());
-        if total > 0.0 { sum(&mut self.terms.iter().filter(|term| term.postings.is_empty())) / total } else { 1.0 }
+        let total: f64 = self.terms.iter().map(|term| term.idf).sum();
+        let missing = |term: &RunTerm| if term.postings.is_empty() { term.idf } else { (1.0 - term.weight) * term.idf };
+        if total > 0.0 { self.terms.iter().map(missing).sum::<f64>() / total } else { 1.0 }
     }
 
     /// Why these documents scored: one pass over the postings for all of them. Duplicates are answered twice.
@@ -467,22 +578,34 @@ impl LexicalRun {
         let mut details = vec![MatchDetails::default(); sorted.len()];
         let mut weights = vec![[0.0f64; N_FIELDS]; sorted.len()];
         let total_idf: f64 = self.terms.iter().map(|term| term.idf).sum();
+        let mut n_before = vec![0; sorted.len()];
         for term in &self.terms {
-            for posting in &self.scratch.postings[term.postings.clone()] {
-                if wanted.contains(posting.doc) {
-                    weights[slot(posting.doc)][usize::from(posting.field)] += f64::from(posting.weight);
+            for (n, detail) in n_before.iter_mut().zip(&details) {
+                *n = detail.terms.len();
+            }
+            for (found, postings) in term.found() {
+                for posting in &self.scratch.postings[postings] {
+                    if wanted.contains(posting.doc) {
+                        weights[slot(posting.doc)][usize::from(posting.field)] += f64::from(posting.weight);
+                    }
+                }
+                for (detail, weights) in details.iter_mut().zip(&mut weights) {
+                    let weights = LexField::ALL.into_iter().zip(std::mem::take(weights));
+                    detail.terms.extend(weights.filter(|(_, weight)| *weight > 0.0).map(|(field, weight)| TermMatch {
+                        field,
+                        term: found.clone(),
+                        contribution: weight,
+                    }));
                 }
             }
-            for (detail, weights) in details.iter_mut().zip(&mut weights) {
-                let weights = std::mem::take(weights);
-                let tf: f64 = weights.iter().sum();
+            for (detail, &n) in details.iter_mut().zip(&n_before) {
+                let matches = &mut detail.terms[n..];
+                let tf: f64 = matches.iter().map(|found| found.contribution).sum();
                 if tf > 0.0 {
-                    detail.coverage += term.idf / total_idf;
+                    detail.coverage += term.weight * term.idf / total_idf;
                 }
-                let gain = term.idf * (self.k1 + 1.0) / (self.k1 + tf);
-                for (field, weight) in LexField::ALL.into_iter().zip(weights).filter(|(_, weight)| *weight > 0.0) {
-                    detail.terms.push(TermMatch { field, term: term.term.clone(), contribution: gain * weight });
-                }
+                let gain = term.weight * term.idf * (self.k1 + 1.0) / (self.k1 + tf);
+                matches.iter_mut().for_each(|found| found.contribution *= gain);
             }
         }
         for detail in &mut details {

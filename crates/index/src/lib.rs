@@ -31,6 +31,7 @@ mod host;
 mod keys;
 pub mod lexical;
 mod snapshot;
+mod spelling;
 mod text;
 mod vectors;
 mod words;

@@ -5,6 +5,8 @@
 //! 4. What the allow-set leaves out is never found.
 //! 5. The order is by score, then by tool id.
 //! 6. Scores depend on the catalog alone, not on how it came to be.
+//! 7. A word that no document has is taken for those spelled almost like it, at less weight; the answer says so.
+//! 8. A slip never shows a caller that a word stands in tools it may not see.
 
 use proptest::prelude::*;
 use toolscout_core::ToolCard;
@@ -71,6 +73,48 @@ fn contributions_add_up_to_the_score() {
     let snapshot = host(small()).snapshot();
     adds_up(&snapshot, "open a new issue with the label bug in the forge's repository");
     adds_up(&snapshot, "cake");
+    adds_up(&snapshot, "opne a new isue in the repositry of the bakrey");
+}
+
+#[track_caller]
+fn check_terms(query: &str, expect: &str) {
+    let snapshot = host(small()).snapshot();
+    let run = snapshot.lexical_run(query, &Allow::All, &LexicalOptions::default());
+    let shown: Vec<&str> = run.query_terms().map(|(term, _)| &**term).collect();
+    assert_eq!(shown.join(" "), expect, "{query}");
+}
+
+#[test]
+fn slips_are_taken_for_the_words_meant() {
+    check("delte the repositry", &["forge:delete_repo", "forge:create_issue", "forge:list_issues"]);
+    check("creat_isue", &["forge:create_issue", "forge:list_issues"]);
+    check_terms("brithday caek", "brithday~birthday caek~cake");
+    check_terms("bake cakes", "bake cake");
+    check_terms("a cady for the pary", "cadi pari~parti");
+    // Written as names, quotations, addresses: meant as they are.
+    check_terms("Caek for Caek", "caek~cake");
+    check_terms("for Caek", "caek");
+    check_terms("for \"caek\" caek2 a@caek.org", "caek 2 caek2 org acaekorg");
+}
+
+#[test]
+fn a_slip_counts_less_than_the_word_and_says_what_it_was_taken_for() {
+    let snapshot = host(small()).snapshot();
+    let run = |query: &str| snapshot.lexical_run(query, &Allow::All, &LexicalOptions::default());
+    let (right, wrong, nothing) = (run("order a cake"), run("order a caek"), run("order a xyzzy"));
+    let doc = right.top(1)[0].doc;
+    assert!(right.score(doc) > wrong.score(doc) && wrong.score(doc) > nothing.score(doc));
+    assert!(right.unknown() < wrong.unknown() && wrong.unknown() < nothing.unknown());
+    assert!(wrong.details(&[doc])[0].terms.iter().any(|found| &*found.term == "cake"));
+}
+
+#[test]
+fn slips_do_not_show_words_of_hidden_tools() {
+    let snapshot = host(small()).snapshot();
+    let hidden = snapshot.view().position(&"bakery:orderCake".parse().unwrap()).unwrap() as u32;
+    let allowed: DocSet = (0..snapshot.len() as u32).filter(|doc| *doc != hidden).collect();
+    let run = snapshot.lexical_run("brithday bred", &Allow::Only(allowed), &LexicalOptions::default());
+    assert_eq!(run.query_terms().map(|(term, _)| term.to_string()).collect::<Vec<_>>(), ["brithday", "bred~bread"]);
 }
 
 #[test]
@@ -132,7 +176,7 @@ proptest! {
         }
         let fresh = host(states.last().unwrap().clone());
         let (a, b) = (travelled.snapshot(), fresh.snapshot());
-        for query in ["alpha", "beta gamma", "up1 omega delta kappa", "theta_1 sigma"] {
+        for query in ["alpha", "beta gamma", "up1 omega delta kappa", "theta_1 sigma", "alhpa thetta", "gama betta"] {
             prop_assert_eq!(answer(&a, query, &Allow::All), answer(&b, query, &Allow::All), "{}", query);
             adds_up(&a, query);
         }
