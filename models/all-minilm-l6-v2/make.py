@@ -4,7 +4,7 @@
     python3 -m venv /tmp/make && /tmp/make/bin/pip install numpy==2.4.6 onnx==1.23.2
     /tmp/make/bin/python make.py                  # this folder, the form nb8
     /tmp/make/bin/python make.py --form fp32 --out /tmp/fp32   # the unquantised form, to compare with (check.py)
-    /tmp/make/bin/python make.py --tuned tuned.safetensors --mix 0.8 --id NAME --out FOLDER   # from ../training/train.py
+    /tmp/make/bin/python make.py --tuned tuned.safetensors --mix 0.7 --id NAME --out FOLDER   # from ../training/train.py
 
 No torch: the BERT graph of all-MiniLM-L6-v2 is written node by node from the weights in model.safetensors.
 Its output is `last_hidden_state`, a vector per token; the program pools. A tuned model has a second one, `late`: a short vector

@@ -24,12 +24,15 @@ TOKENS = ["tokens_rel", "tokens", "tokens_content", "tokens_name", "tokens_name_
 MEANING = ["meaning_rel", "cosine", "meaning_rank", "meaning_first", "meaning_long", "meaning_unknown", "meaning_multi", "upstream_middle"]
 
 
+NAMES = []
+
+
 class Query:
     def __init__(self, row):
         self.slice, self.n_relevant = row["slice"], row["n_relevant"]
         self.x = np.array([c[2] for c in row["candidates"]], dtype=np.float64).reshape(len(row["candidates"]), -1)
         self.y = np.array([c[1] for c in row["candidates"]], dtype=np.float64)
-        self.signs = np.array(row["signs"])
+        self.signs = np.array(row["signs"] + [0.0] * (9 - len(row["signs"])))
 
     def first(self, scores):
         return bool(len(scores)) and self.y[np.argmax(scores)] > 0
@@ -75,6 +78,17 @@ def fit(sets, names, off, ridge):
     return weights
 
 
+def signs(q, weights):
+    """The signs as they are with these weights: some speak of the first candidate, the last of its lead."""
+    own = q.signs.copy()
+    if len(q.x):
+        scores = q.x @ weights
+        order = np.argsort(-scores, kind="stable")
+        own[4], own[5] = q.x[order[0], NAMES.index("words_abs")], q.x[order[0], NAMES.index("name_told")]
+        own[8] = (scores[order[0]] - scores[order[min(5, len(order) - 1)]]) / 5
+    return own
+
+
 def fit_confidence(sets, weights, off):
     keep = np.array([i not in off for i in range(len(next(iter(sets.values()))[0].signs))])
     x, y, w = [], [], []
@@ -83,7 +97,7 @@ def fit_confidence(sets, weights, off):
         foreign = [q for q in queries if not q.n_relevant]
         for part in (answerable, foreign):
             for q in part:
-                x.append(q.signs[keep])
+                x.append(signs(q, weights)[keep])
                 y.append(float(q.first(q.x @ weights)))
                 w.append(1.0 / len(part) / len(sets) / 2)
     x, y, w = np.array(x), np.array(y), np.array(w)
@@ -117,6 +131,7 @@ def main():
     a.add_argument("--off", default="", help="features to do without")
     a = a.parse_args()
     names = json.loads(a.names.read_text())["features"]
+    NAMES.extend(names)
     sets = read(a.features, a.sets.split(","))
     has_tokens = any(q.x[:, names.index("tokens")].any() for queries in sets.values() for q in queries[:9] if len(q.x))
     off = set(filter(None, a.off.split(","))) | (set() if has_tokens else set(TOKENS))

@@ -8,10 +8,19 @@ use crate::evidence::{ConfidenceStage, Sign};
 use crate::options::Abstain;
 
 /// The signs, in the order of the weights.
-pub(crate) const SIGNS: [&str; N_SIGNS] =
-    ["always", "best_cosine", "best_tokens", "best_coverage", "first_words", "first_name", "unknown_words", "length"];
+pub(crate) const SIGNS: [&str; N_SIGNS] = [
+    "always",
+    "best_cosine",
+    "best_tokens",
+    "best_coverage",
+    "first_words",
+    "first_name",
+    "unknown_words",
+    "length",
+    "lead",
+];
 /// How many there are.
-pub(crate) const N_SIGNS: usize = 8;
+pub(crate) const N_SIGNS: usize = 9;
 
 /// What confidence is judged by: [`SIGNS`] without the first.
 #[derive(Debug, Clone, Copy, Default)]
@@ -30,6 +39,8 @@ pub(crate) struct Signs {
     pub(crate) unknown_words: f64,
     /// How long the query is, 0 to 1.
     pub(crate) length: f64,
+    /// How far the first candidate stands before the sixth, in the ranker's points, over 5.
+    pub(crate) lead: f64,
 }
 
 impl Signs {
@@ -43,6 +54,7 @@ impl Signs {
             self.first_name,
             self.unknown_words,
             self.length,
+            self.lead,
         ]
     }
 }

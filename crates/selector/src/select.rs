@@ -19,7 +19,7 @@ use crate::evidence::{
 use crate::features::{Features, Group};
 use crate::fuse::Fused;
 use crate::gather::{Gathered, gather};
-use crate::options::SelectorOptions;
+use crate::options::{Fusion, SelectorOptions};
 use crate::ranker::weights;
 
 /// What is asked for.
@@ -165,7 +165,7 @@ pub fn select_with(
     let n_detailed = fused.len().min(query.limit + DETAILED_BEYOND_LIMIT).min(MAX_CANDIDATES);
     let docs: Vec<DocIdx> = fused[..n_detailed].iter().map(|one| one.doc).collect();
     let mut details = run.details(&docs);
-    let signs = signs(snapshot, &run, &fused, &near, &docs);
+    let signs = signs(snapshot, &run, &fused, &near, &docs, options.fusion == Fusion::Learned);
     let learned = weights(by.is_some(), tokens.n_candidates > 0);
     let confidence = match fused.first() {
         Some(_) => judge(signs, &learned.confidence, options.abstain),
@@ -289,13 +289,20 @@ pub fn trace(snapshot: &Snapshot, policy: &Policy, caller: &Caller, query: &Quer
     let (allow, _) = admit(snapshot, policy, caller, query);
     let Gathered { run, near, fused, seen, .. } = gather(snapshot, &allow, query, options);
     let docs: Vec<DocIdx> = fused.iter().take(query.limit + DETAILED_BEYOND_LIMIT).map(|one| one.doc).collect();
-    let signs = signs(snapshot, &run, &fused, &near, &docs).to_array().to_vec();
+    let signs = signs(snapshot, &run, &fused, &near, &docs, options.fusion == Fusion::Learned).to_array().to_vec();
     let candidate = |(doc, features): (DocIdx, Features)| (snapshot.card(doc).id.clone(), features.to_array().to_vec());
     Trace { candidates: seen.into_iter().map(candidate).collect(), signs }
 }
 
 /// What confidence is judged by. `docs` are the first of `fused`.
-fn signs(snapshot: &Snapshot, run: &LexicalRun, fused: &[Fused], near: &[DenseHit], docs: &[DocIdx]) -> Signs {
+fn signs(
+    snapshot: &Snapshot,
+    run: &LexicalRun,
+    fused: &[Fused],
+    near: &[DenseHit],
+    docs: &[DocIdx],
+    is_learned: bool,
+) -> Signs {
     let matches = run.matches(docs);
     let first = fused.first().zip(matches.first());
     let ceiling = run.ceiling().max(f64::MIN_POSITIVE);
@@ -309,8 +316,19 @@ fn signs(snapshot: &Snapshot, run: &LexicalRun, fused: &[Fused], near: &[DenseHi
         }),
         unknown_words: run.unknown(),
         length: (run.n_terms() as f64 / 24.0).min(1.0),
+        // Points of another method are no measure: then an ordinary lead is taken for granted.
+        lead: if is_learned { lead(fused) } else { ORDINARY_LEAD },
     }
 }
+
+/// How far the first stands before the sixth, or the last of fewer.
+fn lead(fused: &[Fused]) -> f64 {
+    let behind = fused.get(5).or(fused.last());
+    fused.first().zip(behind).map_or(0.0, |(first, behind)| (first.score() - behind.score()) / 5.0)
+}
+
+/// The middle of what was measured over the open sets.
+const ORDINARY_LEAD: f64 = 0.5;
 
 /// The words of query and card that are nearest to each other, best first.
 fn alignments(snapshot: &Snapshot, late: &LateVectors, doc: DocIdx) -> Vec<Alignment> {

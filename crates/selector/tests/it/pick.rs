@@ -63,8 +63,6 @@ fn the_right_tool_comes_first() {
     check_first("create an invoice with billing", "billing:create_invoice");
     check_first("delete the album in photos", "photos:delete_album");
     check_first("mail create letter", "mail:create_letter");
-    // Three say the same; the one whose upstream is about nothing else leads.
-    check_first("clone a repository from its address", "mirror:clone_repo");
 }
 
 #[test]
@@ -95,23 +93,28 @@ fn policy_and_filters_leave_no_trace_but_counts() {
 
 #[test]
 fn a_family_takes_one_place_and_hidden_members_are_not_named() {
-    let text = "clone a repository from its address";
-    let selection = pick(&Query { limit: 3, ..query(text) }, &policy(r#"{"deny":["secret-mirror"]}"#));
+    // By the plain sum twins are equal but for their upstream's name, so it is known which one leads.
+    let plain = SelectorOptions { fusion: Fusion::Weighted { dense: 0.6 }, ..SelectorOptions::default() };
+    let picked = |limit: usize, deny: &str, options: &SelectorOptions| {
+        let query = Query { limit, ..query("clone a repository from its address") };
+        pick_with(&query, &policy(&format!(r#"{{"deny":["{deny}"]}}"#)), options)
+    };
+    let selection = picked(3, "secret-mirror", &plain);
     sound(&selection);
-    assert_eq!(ids(&selection)[0], "mirror:clone_repo");
-    assert_eq!(selection.tools[0].variants, ["forge:clone_repo".parse().unwrap()]);
+    assert_eq!(ids(&selection)[0], "forge:clone_repo");
+    assert_eq!(selection.tools[0].variants, ["mirror:clone_repo".parse().unwrap()]);
     assert!(!ids(&selection)[1..].iter().any(|id| id.contains("clone_repo")));
-    let same = Fate::SameAs { id: "mirror:clone_repo".parse().unwrap() };
-    assert!(selection.evidence.candidates.iter().any(|c| c.id.to_string() == "forge:clone_repo" && c.fate == same));
+    let same = Fate::SameAs { id: "forge:clone_repo".parse().unwrap() };
+    assert!(selection.evidence.candidates.iter().any(|c| c.id.to_string() == "mirror:clone_repo" && c.fate == same));
     // The representative is one that the caller may see.
-    let selection = pick(&query(text), &policy(r#"{"deny":["mirror"]}"#));
-    assert_eq!(ids(&selection)[0], "secret-mirror:clone_repo");
+    assert_eq!(ids(&picked(5, "forge", &plain))[0], "mirror:clone_repo");
     // Without families each is on its own.
-    let options = SelectorOptions { families: false, ..SelectorOptions::default() };
-    let selection = pick_with(&query(text), &Policy::default(), &options);
-    let mut found = ids(&selection)[..3].to_vec();
-    found.sort();
-    assert_eq!(found, ["forge:clone_repo", "mirror:clone_repo", "secret-mirror:clone_repo"]);
+    let apart = picked(5, "nobody", &SelectorOptions { families: false, ..plain.clone() });
+    assert_eq!(ids(&apart)[..3], ["forge:clone_repo", "mirror:clone_repo", "secret-mirror:clone_repo"]);
+    // The ranker knows families too.
+    let learned = picked(3, "secret-mirror", &SelectorOptions::default());
+    sound(&learned);
+    assert_eq!(learned.tools[0].variants.len(), 1);
 }
 
 #[test]

@@ -61,8 +61,10 @@ fn a_twin_goes_where_its_representative_goes() {
     sound(&selection);
     assert!(!ids(&selection).iter().any(|id| id.contains("clone_repo")), "{:?}", ids(&selection));
     let place = |id: &str| selection.evidence.candidates.iter().position(|c| c.id.to_string() == id).unwrap();
-    assert!(place("mirror:clone_repo") >= 19);
-    assert!(place("forge:clone_repo") > place("mirror:clone_repo"));
+    // Which of the three stands for the others is the ranker's business.
+    let twins = ["forge:clone_repo", "mirror:clone_repo", "secret-mirror:clone_repo"].map(place);
+    assert!(twins.iter().all(|place| *place >= 19), "{twins:?}");
+    assert!(twins.iter().max().unwrap() - twins.iter().min().unwrap() == 2, "they stay together: {twins:?}");
 }
 
 #[test]
