@@ -227,6 +227,10 @@ pub(crate) enum Tools {
         #[command(flatten)]
         output: Output,
     },
+    /// Put a tool aside until it is released
+    Quarantine(Decide),
+    /// Take a tool back: for a day it is called whatever its calls say
+    Release(Decide),
     /// Call a tool
     Call {
         /// Which, as upstream:tool
@@ -247,6 +251,18 @@ pub(crate) enum Tools {
         #[command(flatten)]
         output: Output,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Decide {
+    /// Which, as upstream:tool
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Why, for whoever asks later
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 #[derive(Debug, Subcommand)]

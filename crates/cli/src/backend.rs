@@ -9,15 +9,16 @@ use anyhow::Context as _;
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use toolscout_core::{Caller, Secret};
+use toolscout_core::{Caller, CallerClass, Secret};
 use toolscout_crawler::ProgressFn;
 use toolscout_gateway::OpError;
 use toolscout_gateway::ops::{self, ToolsQuery};
 use toolscout_gateway::wire::{
-    CallRequest, CallResponse, DetailsRequest, DetailsResponse, ExplainRequest, ExplainResponse, Problem, ProblemBody,
-    QualityList, Readiness, RecrawlResponse, SearchRequest, SearchResponse, ToolDetails, ToolPage, UnknownTool,
-    UpstreamList,
+    CallRequest, CallResponse, DecisionRequest, DecisionResponse, DetailsRequest, DetailsResponse, ExplainRequest,
+    ExplainResponse, Problem, ProblemBody, QualityList, Readiness, RecrawlResponse, SearchRequest, SearchResponse,
+    ToolDetails, ToolPage, UnknownTool, UpstreamList,
 };
+use toolscout_quality::Verdict;
 use toolscout_store::{Opened, Store};
 
 use crate::app::{App, Use, store_dir};
@@ -100,9 +101,7 @@ impl Backend {
     /// Calls a tool.
     pub(crate) async fn call(&self, request: CallRequest) -> anyhow::Result<CallResponse> {
         match self {
-            Self::Here(app) => {
-                ops::call(&app.services, &me(), request, ops::Conditions::default()).await.map_err(failed)
-            }
+            Self::Here(app) => ops::call(&app.services, &me(), request, by_hand()).await.map_err(failed),
             Self::Server(server) => server.post(&["v1", "tools", &request.id, "call"], &request).await,
         }
     }
@@ -134,6 +133,25 @@ impl Backend {
         match self {
             Self::Here(app) => Ok(ops::quality(&app.services, &me())),
             Self::Server(server) => server.get(&["v1", "quality"], &[]).await,
+        }
+    }
+
+    /// Puts a tool aside, or takes it back.
+    pub(crate) async fn decide(
+        &self,
+        id: &str,
+        verdict: Verdict,
+        request: DecisionRequest,
+    ) -> anyhow::Result<DecisionResponse> {
+        match self {
+            Self::Here(app) => ops::decide_quality(&app.services, &me(), id, verdict, request).await.map_err(failed),
+            Self::Server(server) => {
+                let verb = match verdict {
+                    Verdict::Quarantine => "quarantine",
+                    Verdict::Release => "release",
+                };
+                server.post(&["v1", "tools", id, verb], &request).await
+            }
         }
     }
 
@@ -232,6 +250,10 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+fn by_hand() -> ops::Conditions {
+    ops::Conditions { class: CallerClass::Operator, ..ops::Conditions::default() }
+}
+
 fn me() -> Caller {
     Caller::local("toolscout")
 }
@@ -260,6 +282,7 @@ impl Refused {
             "bad_request" | "invalid_arguments" | "bad_request_state" => Exit::Usage,
             "unknown_tool" | "unknown_selection" | "unknown_upstream" => Exit::NoMatch,
             "not_permitted" | "needs_confirmation" | "unauthorized" | "forbidden" => Exit::NotPermitted,
+            "quarantined" => Exit::NotPermitted,
             code if code.starts_with("upstream_") => Exit::Upstream,
             _ => Exit::Failed,
         }

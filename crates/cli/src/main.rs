@@ -26,6 +26,7 @@ use args::{CatalogCommand, Cli, Command, ConfigCommand, Eval, Models, Serve, Too
 use backend::Backend;
 use config::{Flags, Outside};
 use fail::{Ended, Exit};
+use toolscout_quality::Verdict;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -135,6 +136,8 @@ async fn ask(command: Command, backend: &Backend) -> Ended {
             commands::tools::list(&upstreams, output.json, backend).await
         }
         Command::Tools(Tools::Show { ids, output }) => commands::tools::show(&ids, output.json, backend).await,
+        Command::Tools(Tools::Quarantine(args)) => commands::tools::decide(&args, Verdict::Quarantine, backend).await,
+        Command::Tools(Tools::Release(args)) => commands::tools::decide(&args, Verdict::Release, backend).await,
         Command::Tools(Tools::Call { id, arguments, args, selection, confirm, output }) => {
             let call = commands::tools::Call {
                 id: &id,

@@ -6,6 +6,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 use toolscout_core::{CallFault, Fault, Retry, SideEffect, ToolId};
+use toolscout_quality::{Held, HeldWhat};
 
 use crate::lenient::Mistake;
 use crate::seal::SealError;
@@ -81,6 +82,16 @@ pub enum OpError {
         /// How. Boxed: it is large, and most answers are none.
         source: Box<toolscout_upstream::Error>,
     },
+    /// The tool, or its whole server, fails too often to be called now: take another, or wait until it is tried again.
+    #[error("`{tool}` is {} since {}: {}", told(.held.what), .held.since.rfc3339(), .held.reason)]
+    Quarantined {
+        /// The tool.
+        tool: ToolId,
+        /// Why, since when, and until when.
+        held: Box<Held>,
+        /// The same tool on other upstreams, as far as it works and the caller may see it.
+        siblings: Vec<String>,
+    },
     /// Credentials are missing or wrong.
     #[error("a valid bearer token is required")]
     Unauthorized,
@@ -117,6 +128,13 @@ pub enum OpError {
     /// A bug or a broken disk on our side. The log has it under the id.
     #[error("internal error")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+fn told(what: HeldWhat) -> &'static str {
+    match what {
+        HeldWhat::Tool => "in quarantine",
+        HeldWhat::Upstream => "out of reach",
+    }
 }
 
 /// One row of the table.
@@ -158,6 +176,7 @@ impl OpError {
                     row("upstream_failed", StatusCode::BAD_GATEWAY, Fault::Upstream)
                 }
             },
+            Self::Quarantined { held, .. } => row(held.what.as_str(), StatusCode::SERVICE_UNAVAILABLE, Fault::Upstream),
             Self::Unauthorized => row("unauthorized", StatusCode::UNAUTHORIZED, Fault::Caller),
             Self::Forbidden { .. } => row("forbidden", StatusCode::FORBIDDEN, Fault::Caller),
             Self::TooLarge { .. } => row("too_large", StatusCode::PAYLOAD_TOO_LARGE, Fault::Caller),
@@ -184,7 +203,8 @@ impl OpError {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Upstream { source, .. } => source.retry(),
-            Self::Busy | Self::ShuttingDown | Self::TooSlow { .. } => Retry::Later,
+            Self::Quarantined { held, .. } if held.until.is_none() => Retry::Never,
+            Self::Busy | Self::ShuttingDown | Self::TooSlow { .. } | Self::Quarantined { .. } => Retry::Later,
             Self::BadRequest { .. }
             | Self::UnknownTool(_)
             | Self::UnknownSelection { .. }
@@ -230,6 +250,14 @@ impl OpError {
                 (None, Retry::Later) => Some("try again later, or find another tool with search_tools".to_owned()),
                 (None, Retry::Never) => None,
             },
+            Self::Quarantined { held, siblings, .. } => {
+                let instead = match siblings.as_slice() {
+                    [] => "find another tool with search_tools".to_owned(),
+                    siblings => format!("the same tool elsewhere: {}", siblings.join(", ")),
+                };
+                let until = held.until.map(|until| format!("; it is tried again from {}", until.rfc3339()));
+                Some(format!("{instead}{}", until.unwrap_or_default()))
+            }
             Self::Unauthorized => Some("send `Authorization: Bearer …`".to_owned()),
             Self::Forbidden { .. } => Some("the operator can add it to the allowed hosts or origins".to_owned()),
             Self::Busy | Self::TooSlow { .. } => Some("try again in a moment".to_owned()),
@@ -247,6 +275,10 @@ impl OpError {
             Self::Arguments { tool, signature, faults } => {
                 Some(json!({ "tool": tool, "signature": signature, "faults": faults }))
             }
+            Self::Quarantined { tool, held, siblings } => Some(json!({
+                "tool": tool, "state": held.what.as_str(), "since": held.since.rfc3339(), "reason": held.reason,
+                "until": held.until.map(|until| until.rfc3339()), "siblings": siblings,
+            })),
             _ => None,
         }
     }

@@ -21,8 +21,8 @@ use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, watch};
-use toolscout_core::Caller;
 use toolscout_core::text::preview;
+use toolscout_core::{Caller, CallerClass};
 use toolscout_upstream::Progress;
 use tracing::{Instrument as _, debug, info_span};
 
@@ -150,6 +150,7 @@ impl Mcp {
         let (reports, mut reported) = mpsc::channel(PROGRESS_QUEUE);
         let token = context.meta.get_progress_token();
         let conditions = ops::Conditions {
+            class: CallerClass::Agent,
             cancel: context.ct.clone(),
             progress: token.is_some().then_some(reports),
             meta: Some(context.meta.0.0.clone()),

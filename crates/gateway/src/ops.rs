@@ -12,7 +12,7 @@ mod search;
 mod select;
 
 pub use call::{Conditions, call};
-pub use catalog::{ToolsQuery, quality, readiness, recrawl, selections, tool, tools, upstreams};
+pub use catalog::{ToolsQuery, decide_quality, quality, readiness, recrawl, selections, tool, tools, upstreams};
 pub use details::details;
 pub use explain::explain;
 pub use search::search;

@@ -90,7 +90,7 @@ pub struct GatewayOptions {
     pub workers: usize,
     /// How long a query may wait for its vector before it is answered from words alone. 5 s.
     pub embed_patience: Duration,
-    /// Compiled input schemas that are kept. 512.
+    /// Compiled input schemas that are kept, and output schemas. 512.
     pub validators: usize,
     /// How long a client may keep a list, in milliseconds. 60,000.
     pub list_ttl_ms: u64,
@@ -148,6 +148,7 @@ pub struct Services {
     /// What it stands on.
     pub parts: Parts,
     pub(crate) validators: Validators,
+    pub(crate) output_validators: Validators,
     pub(crate) sealer: Sealer,
     pub(crate) drain: Drain,
     slots: Arc<Semaphore>,
@@ -160,6 +161,7 @@ impl Services {
         let workers = if parts.options.workers == 0 { cores } else { parts.options.workers };
         Arc::new(Self {
             validators: Validators::new(parts.options.validators),
+            output_validators: Validators::new(parts.options.validators),
             sealer: Sealer::new(rand::random()),
             drain: Drain::default(),
             slots: Arc::new(Semaphore::new(workers)),

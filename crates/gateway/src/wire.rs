@@ -345,6 +345,9 @@ pub struct ToolRow {
     pub side_effect: String,
     /// How reliable it has been lately, 0 to 1.
     pub quality: f64,
+    /// `healthy`, `degraded`, `quarantined`, or `probation` when one call may try it.
+    #[serde(default)]
+    pub state: String,
     /// Its upstream's state.
     pub upstream_state: String,
 }
@@ -414,9 +417,27 @@ pub struct UpstreamList {
 /// One row of `GET /v1/quality`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct QualityRow {
-    /// The tool.
+    /// The tool or the upstream.
     pub id: String,
     /// Its quality.
+    #[schema(value_type = Object)]
+    pub quality: Value,
+}
+
+/// An operator's word about a tool.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DecisionRequest {
+    /// Why, for whoever asks later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What became of the tool.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct DecisionResponse {
+    /// The tool.
+    pub id: String,
+    /// Its quality now.
     #[schema(value_type = Object)]
     pub quality: Value,
 }
@@ -424,6 +445,9 @@ pub struct QualityRow {
 /// Every tool that was ever called, worst first.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct QualityList {
+    /// The upstreams, by id.
+    #[serde(default)]
+    pub upstreams: Vec<QualityRow>,
     /// Worst first.
     pub tools: Vec<QualityRow>,
     /// Outcomes that were dropped because the queue was full, since the start.

@@ -368,6 +368,16 @@ impl QualityView {
         }
     }
 
+    /// The tools that are in quarantine, by id. Not those of upstreams that are down.
+    pub fn tools_withheld(&self) -> impl Iterator<Item = &ToolId> {
+        self.tools_held.keys().filter(|id| !self.tools_on_trial.contains(id))
+    }
+
+    /// The upstreams that are down, by id. A tool of theirs may be withheld or not, see [`QualityView::withheld`].
+    pub fn upstreams_withheld(&self) -> impl Iterator<Item = &UpstreamId> {
+        self.upstreams_held.keys().filter(|id| !self.upstreams_on_trial.contains(*id))
+    }
+
     /// Whether no tool at all is withheld: nobody has to be asked one by one.
     pub fn holds_nothing(&self) -> bool {
         self.tools_held.len() == self.tools_on_trial.len() && self.upstreams_held.len() == self.upstreams_on_trial.len()

@@ -1,13 +1,14 @@
-//! Who is let in: the caller's filters, then policy. What does not pass is never a candidate.
+//! Who is let in: the caller's filters, then policy, then quality. What does not pass is never a candidate.
 
 use toolscout_core::{Caller, ToolCard};
-use toolscout_index::{Allow, DocSet, Snapshot};
+use toolscout_index::{Allow, DocIdx, DocSet, Snapshot};
 use toolscout_policy::{Decision, Moment, Policy, Subject, decide};
+use toolscout_quality::{QualityView, Standing};
 
-use crate::evidence::AccessStage;
+use crate::evidence::{AccessStage, HeldTool, MAX_HELD};
 use crate::select::Query;
 
-/// The one kind of reason for which tools are withheld.
+/// The kind of reason for which policy withholds tools. Quality has its own.
 const POLICY: &str = "policy";
 
 /// Whether a card passes the caller's own filters.
@@ -19,6 +20,9 @@ pub(crate) fn passes_filters(card: &ToolCard, query: &Query) -> bool {
 
 /// The rule that hides a tool from a caller, if one does.
 pub(crate) fn hidden_by(card: &ToolCard, policy: &Policy, caller: &Caller) -> Option<String> {
+    if policy.permits_all() {
+        return None;
+    }
     let subject = Subject { id: &card.id, side_effect: card.side_effect, tags: &card.tags };
     match decide(policy, caller, &subject, Moment::See) {
         Decision::Granted(_) => None,
@@ -26,8 +30,14 @@ pub(crate) fn hidden_by(card: &ToolCard, policy: &Policy, caller: &Caller) -> Op
     }
 }
 
-/// The tools that may be candidates.
-pub(crate) fn admit(snapshot: &Snapshot, policy: &Policy, caller: &Caller, query: &Query) -> (Allow, AccessStage) {
+/// The tools that may be candidates. Quality is asked last: what policy hides is counted as hidden and as nothing else.
+pub(crate) fn admit(
+    snapshot: &Snapshot,
+    quality: &QualityView,
+    policy: &Policy,
+    caller: &Caller,
+    query: &Query,
+) -> (Allow, AccessStage) {
     let n_tools = snapshot.len() as u64;
     let mut stage = AccessStage {
         n_tools,
@@ -39,7 +49,8 @@ pub(crate) fn admit(snapshot: &Snapshot, policy: &Policy, caller: &Caller, query
         ..AccessStage::default()
     };
     let filters = !query.upstreams.is_empty() || !query.tags.is_empty() || query.max_side_effect.is_some();
-    if !filters && policy.permits_all() {
+    let held = held_docs(snapshot, quality);
+    if !filters && policy.permits_all() && held.is_empty() {
         return (Allow::All, stage);
     }
     let mut allowed = DocSet::default();
@@ -47,6 +58,7 @@ pub(crate) fn admit(snapshot: &Snapshot, policy: &Policy, caller: &Caller, query
     for (card, doc) in snapshot.view().tools.iter().zip(0u32..).filter(|(card, _)| passes_filters(card, query)) {
         stage.n_in_filters += 1;
         match hidden_by(card, policy, caller) {
+            None if held.contains(doc) => hold(card, quality, &mut stage),
             None => allowed.insert(doc),
             // Not the rule itself: evidence is read by agents, and what rules there are is the operator's business.
             Some(_rule) => *stage.denied.entry(POLICY.to_owned()).or_default() += 1,
@@ -54,4 +66,30 @@ pub(crate) fn admit(snapshot: &Snapshot, policy: &Policy, caller: &Caller, query
     }
     stage.n_allowed = allowed.len() as u64;
     (Allow::Only(allowed), stage)
+}
+
+/// The tools that quality withholds. Mostly none; found from their ids, so that a search does not ask for every tool.
+fn held_docs(snapshot: &Snapshot, quality: &QualityView) -> DocSet {
+    let view = snapshot.view();
+    let mut held = DocSet::default();
+    if quality.holds_nothing() {
+        return held;
+    }
+    let of_upstreams = quality.upstreams_withheld().flat_map(|id| view.tools_of(id).iter().map(|card| &card.id));
+    for id in quality.tools_withheld().chain(of_upstreams) {
+        if let Some(doc) = view.position(id).filter(|_| quality.withheld(id).is_some()) {
+            held.insert(doc as DocIdx);
+        }
+    }
+    held
+}
+
+/// Notes that quality withholds a tool that the caller may see.
+fn hold(card: &ToolCard, quality: &QualityView, stage: &mut AccessStage) {
+    let Standing::Held(held) = quality.standing(&card.id) else { return };
+    *stage.denied.entry(held.what.as_str().to_owned()).or_default() += 1;
+    if stage.held.len() < MAX_HELD {
+        let (what, since) = (held.what.as_str().to_owned(), held.since);
+        stage.held.push(HeldTool { id: card.id.clone(), what, since, reason: held.reason });
+    }
 }

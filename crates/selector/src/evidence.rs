@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use toolscout_core::{Generation, Score, SideEffect, ToolId, UpstreamId};
+use toolscout_core::{Generation, Score, SideEffect, Timestamp, ToolId, UpstreamId};
 use toolscout_index::{DenseKind, IndexProgress, TermMatch};
 
 use crate::options::Fusion;
@@ -68,7 +68,26 @@ pub struct AccessStage {
     /// Kind of reason → how many of the filtered tools it denied. Never the rules themselves.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub denied: BTreeMap<String, u64>,
+    /// Tools that the caller may see and that quality withholds, at most [`MAX_HELD`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<HeldTool>,
 }
+
+/// A tool that does not work at the moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HeldTool {
+    /// The tool.
+    pub id: ToolId,
+    /// `quarantined` or `upstream_down`.
+    pub what: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Why.
+    pub reason: String,
+}
+
+/// Tools that do not work that are written down; the others are counted.
+pub const MAX_HELD: usize = 50;
 
 /// The search by words.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

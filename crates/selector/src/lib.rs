@@ -37,8 +37,8 @@ pub mod steps;
 mod why;
 
 pub use evidence::{
-    AccessStage, Alignment, Candidate, ConfidenceStage, DenseStage, Evidence, Fate, FusionStage, LexicalStage,
-    MAX_CANDIDATES, MAX_TERMS, Part, SecondStage, Side, Sign, StepStage, TokensStage,
+    AccessStage, Alignment, Candidate, ConfidenceStage, DenseStage, Evidence, Fate, FusionStage, HeldTool,
+    LexicalStage, MAX_CANDIDATES, MAX_HELD, MAX_TERMS, Part, SecondStage, Side, Sign, StepStage, TokensStage,
 };
 pub use explain::explain;
 pub use features::FEATURES;

@@ -110,6 +110,8 @@ pub enum NoMatchReason {
     FiltersLeaveNothing,
     /// Policy lets this caller see none of the tools that the filters leave.
     NothingPermitted,
+    /// Every tool that filters and policy leave is in quarantine, or its server is down.
+    NothingWorks,
     /// Not one word of the query is known, and there is no meaning to go by.
     NoWordMatches,
     /// Tools were compared, and none is near enough.
@@ -123,6 +125,7 @@ impl NoMatchReason {
             Self::NothingIndexed => "no tools are indexed yet",
             Self::FiltersLeaveNothing => "no tool passes the filters",
             Self::NothingPermitted => "policy permits none of the tools that pass the filters",
+            Self::NothingWorks => "every tool that passes the filters and policy is out of order",
             Self::NoWordMatches => "no tool shares a word with the query",
             Self::NothingNear => "no tool is near enough to the query",
         }
@@ -158,7 +161,7 @@ pub fn select_with(
     query: &Query,
     options: &SelectorOptions,
 ) -> Selection {
-    let (allow, access) = admit(snapshot, policy, caller, query);
+    let (allow, access) = admit(snapshot, quality, policy, caller, query);
     let Gathered { run, words, near, by, fused, mut fusion, tokens, late, steps, .. } =
         gather(snapshot, &allow, query, options);
 
@@ -231,6 +234,7 @@ pub fn select_with(
         reason: match () {
             () if access.n_tools == 0 => NoMatchReason::NothingIndexed,
             () if access.n_in_filters == 0 => NoMatchReason::FiltersLeaveNothing,
+            () if access.n_allowed == 0 && !access.held.is_empty() => NoMatchReason::NothingWorks,
             () if access.n_allowed == 0 => NoMatchReason::NothingPermitted,
             () if fused.is_empty() => NoMatchReason::NoWordMatches,
             () => NoMatchReason::NothingNear,
@@ -286,7 +290,7 @@ pub struct Trace {
 
 /// Traces a selection.
 pub fn trace(snapshot: &Snapshot, policy: &Policy, caller: &Caller, query: &Query, options: &SelectorOptions) -> Trace {
-    let (allow, _) = admit(snapshot, policy, caller, query);
+    let (allow, _) = admit(snapshot, &QualityView::default(), policy, caller, query);
     let Gathered { run, near, fused, seen, .. } = gather(snapshot, &allow, query, options);
     let docs: Vec<DocIdx> = fused.iter().take(query.limit + DETAILED_BEYOND_LIMIT).map(|one| one.doc).collect();
     let signs = signs(snapshot, &run, &fused, &near, &docs, options.fusion == Fusion::Learned).to_array().to_vec();

@@ -47,6 +47,8 @@ pub enum WhyStage {
     Unknown,
     /// The caller's filters exclude it.
     Filtered,
+    /// It was in quarantine, or its server was down.
+    Withheld,
     /// Neither words nor meaning proposed it.
     NotACandidate,
     /// The same tool of another upstream stands for it.
@@ -86,6 +88,9 @@ pub fn why_not(evidence: &Evidence, asked: &Asked<'_>, id: &ToolId) -> WhyNot {
     };
     if !passes_filters(card, &filters) {
         return answer(WhyStage::Filtered, filter_reason(card, &filters));
+    }
+    if let Some(held) = access.held.iter().find(|held| held.id == *id) {
+        return answer(WhyStage::Withheld, format!("{} since {}: {}", held.what, held.since.rfc3339(), held.reason));
     }
     let mut reason = format!(
         "neither words ({} candidates) nor meaning ({}) put it among the best {} of {} permitted tools",

@@ -1,12 +1,14 @@
-//! `tools list|show|call` and `quality`.
+//! `tools list|show|call|quarantine|release` and `quality`.
 
 use std::io::Read as _;
 
 use anyhow::Context as _;
 use serde_json::{Map, Value};
 use toolscout_gateway::ops::ToolsQuery;
-use toolscout_gateway::wire::{CallRequest, CallResponse, ToolDetails, ToolRow};
+use toolscout_gateway::wire::{CallRequest, CallResponse, DecisionRequest, ToolDetails, ToolRow};
+use toolscout_quality::Verdict;
 
+use crate::args::Decide;
 use crate::backend::Backend;
 use crate::fail::{Ended, Exit, usage};
 use crate::screen;
@@ -37,8 +39,9 @@ pub(crate) async fn list(upstreams: &[String], is_json: bool, backend: &Backend)
     } else {
         let mut table = screen::table(&["tool", "effect", "quality", "what it does"]);
         for row in &rows {
-            let state = if row.upstream_state == "ready" { "" } else { &row.upstream_state };
-            let about = if state.is_empty() { row.summary.clone() } else { format!("({state}) {}", row.summary) };
+            let states = [(&row.upstream_state, "ready"), (&row.state, "healthy")];
+            let odd = states.iter().filter(|(state, usual)| !state.is_empty() && state != usual);
+            let about: String = odd.map(|(state, _)| format!("({state}) ")).chain([row.summary.clone()]).collect();
             table.add_row([&row.id, &row.side_effect, &format!("{:.2}", row.quality), &about]);
         }
         screen::print(&table, "the catalog has no tool; `toolscout crawl` fills it")?;
@@ -247,6 +250,18 @@ fn clean(line: &str) -> String {
     line.chars().filter(|c| !toolscout_core::text::is_hidden(*c)).collect()
 }
 
+/// `tools quarantine` and `tools release`.
+pub(crate) async fn decide(args: &Decide, verdict: Verdict, backend: &Backend) -> Ended {
+    let answer = backend.decide(&args.id, verdict, DecisionRequest { reason: args.reason.clone() }).await?;
+    if args.output.json {
+        screen::json(&answer)?;
+    } else {
+        let state = answer.quality.get("state").and_then(Value::as_str).unwrap_or_default();
+        screen::line(&format!("{} is {state}", answer.id))?;
+    }
+    Ok(Exit::Done)
+}
+
 /// `quality`.
 pub(crate) async fn quality(is_json: bool, backend: &Backend) -> Ended {
     let list = backend.quality().await?;
@@ -254,13 +269,31 @@ pub(crate) async fn quality(is_json: bool, backend: &Backend) -> Ended {
         screen::json(&list)?;
         return Ok(Exit::Done);
     }
-    let mut table = screen::table(&["tool", "quality", "calls", "failures", "caller's faults", "p50"]);
+    for row in &list.upstreams {
+        let text = |key: &str| row.quality.get(key).and_then(Value::as_str).unwrap_or_default();
+        if text("circuit") != "closed" {
+            screen::say(&format!(
+                "{}: circuit {} since {}: {}",
+                row.id,
+                text("circuit"),
+                text("since"),
+                text("reason")
+            ));
+        }
+    }
+    let mut table = screen::table(&["tool", "state", "quality", "calls", "failures", "caller's faults", "p50", "p95"]);
     for row in &list.tools {
         let number = |key: &str| row.quality.get(key).and_then(Value::as_f64);
         let whole = |key: &str| number(key).map(|n| format!("{n:.0}")).unwrap_or_default();
         let millis = |key: &str| number(key).map(|n| format!("{n:.0} ms")).unwrap_or_default();
         let score = number("score").map(|n| format!("{n:.2}")).unwrap_or_default();
-        let cells = [score, whole("calls"), whole("failures"), whole("caller_faults"), millis("p50_ms")];
+        let text = |key: &str| row.quality.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let state = match (text("state"), text("reason")) {
+            (state, reason) if reason.is_empty() => state,
+            (state, reason) => format!("{state} since {}\n{reason}", text("since")),
+        };
+        let calls = [whole("calls"), whole("failures"), whole("caller_faults")];
+        let cells = [state, score].into_iter().chain(calls).chain([millis("p50_ms"), millis("p95_ms")]);
         table.add_row(std::iter::once(row.id.clone()).chain(cells));
     }
     screen::print(&table, "no tool has been called yet")?;

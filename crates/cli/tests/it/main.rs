@@ -285,6 +285,13 @@ fn commands_go_through_the_server_that_holds_the_store() {
     world.check(&["tools", "show", "lumen:set_brightness"], 0);
     world.check(&["tools", "show", "lumen:set_brightnes"], 3);
     assert_eq!(world.json(&["tools", "list", "--json"])["tools"].as_array().unwrap().len(), 30);
+    let aside = world.json(&["tools", "quarantine", "lumen:set_brightness", "--reason", "flickers", "--json"]);
+    assert_eq!(aside["quality"]["state"], "quarantined");
+    let refused = world.check(&["tools", "call", "lumen:set_brightness", "{}"], 4);
+    assert!(refused.err.contains("put aside by the operator: flickers"), "{}", refused.err);
+    assert!(world.check(&["quality"], 0).out.contains("put aside by the operator: flickers"));
+    world.check(&["tools", "release", "lumen:set_brightness"], 0);
+    world.check(&["tools", "release", "lumen:set_brightnes"], 3);
     world.check(&["quality"], 0);
     world.check(&["doctor"], 0);
     let held = world.check(&["catalog", "export"], 1);

@@ -10,7 +10,8 @@ use axum::response::Json;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use toolscout_core::Caller;
+use toolscout_core::{Caller, CallerClass};
+use toolscout_quality::Verdict;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -21,8 +22,9 @@ use crate::error::OpError;
 use crate::lenient::{self, Mistake, kind};
 use crate::ops::{self, ToolsQuery};
 use crate::wire::{
-    CallRequest, CallResponse, ExplainRequest, ExplainResponse, Problem, QualityList, Readiness, RecrawlResponse,
-    SearchRequest, SearchResponse, SelectRequest, SelectResponse, SelectionList, ToolDetails, ToolPage, UpstreamList,
+    CallRequest, CallResponse, DecisionRequest, DecisionResponse, ExplainRequest, ExplainResponse, Problem,
+    QualityList, Readiness, RecrawlResponse, SearchRequest, SearchResponse, SelectRequest, SelectResponse,
+    SelectionList, ToolDetails, ToolPage, UpstreamList,
 };
 
 type Answer<T> = Result<Json<T>, OpError>;
@@ -37,6 +39,8 @@ pub(super) fn router(router: OpenApiRouter<Arc<App>>) -> OpenApiRouter<Arc<App>>
         .routes(routes!(selections))
         .routes(routes!(selection))
         .routes(routes!(quality))
+        .routes(routes!(quarantine))
+        .routes(routes!(release))
         .routes(routes!(upstreams))
         .routes(routes!(crawl))
 }
@@ -102,7 +106,7 @@ async fn call(
     let mut object = read_object(&app, body).await?;
     object.insert("id".to_owned(), Value::from(read_id(id)?));
     let asked = lenient::call(&object).map_err(|mistakes| OpError::BadRequest { mistakes })?;
-    let conditions = ops::Conditions::default();
+    let conditions = ops::Conditions { class: CallerClass::Service, ..ops::Conditions::default() };
     // A client that goes away ends its call.
     let _gone = conditions.cancel.clone().drop_guard();
     ops::call(&app.services, &caller, asked, conditions).await.map(Json)
@@ -149,7 +153,46 @@ async fn selection(
     in_time(&app, ops::explain(&app.services, &caller, asked)).await
 }
 
-/// How the calls of every tool went, worst first.
+/// Puts a tool aside until it is released: searches leave it out, calls are refused.
+#[utoipa::path(post, path = "/v1/tools/{id}/quarantine", request_body = DecisionRequest,
+    params(("id" = String, Path, description = "Tool id or wire name")),
+    responses((status = 200, body = DecisionResponse), (status = "default", body = Problem)))]
+async fn quarantine(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    id: Result<Path<String>, PathRejection>,
+    body: Body,
+) -> Answer<DecisionResponse> {
+    decide(&app, &caller, &read_id(id)?, Verdict::Quarantine, body).await
+}
+
+/// Takes a tool back: for a day it is called whatever its calls say, then it is judged anew.
+#[utoipa::path(post, path = "/v1/tools/{id}/release", request_body = DecisionRequest,
+    params(("id" = String, Path, description = "Tool id or wire name")),
+    responses((status = 200, body = DecisionResponse), (status = "default", body = Problem)))]
+async fn release(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    id: Result<Path<String>, PathRejection>,
+    body: Body,
+) -> Answer<DecisionResponse> {
+    decide(&app, &caller, &read_id(id)?, Verdict::Release, body).await
+}
+
+async fn decide(app: &App, caller: &Caller, id: &str, verdict: Verdict, body: Body) -> Answer<DecisionResponse> {
+    let object = read_object(app, body).await?;
+    let reason = match object.get("reason") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(reason)) => Some(reason.clone()),
+        Some(other) => {
+            let message = format!("must be a string, not {}", kind(other));
+            return Err(OpError::BadRequest { mistakes: vec![Mistake { field: "reason".to_owned(), message }] });
+        }
+    };
+    in_time(app, ops::decide_quality(&app.services, caller, id, verdict, DecisionRequest { reason })).await
+}
+
+/// How the calls of every tool and upstream went, worst tools first.
 #[utoipa::path(get, path = "/v1/quality", responses((status = 200, body = QualityList), (status = "default", body = Problem)))]
 async fn quality(State(app): State<Arc<App>>, Extension(caller): Extension<Caller>) -> Json<QualityList> {
     Json(ops::quality(&app.services, &caller))

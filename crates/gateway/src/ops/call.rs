@@ -1,19 +1,21 @@
-//! One call: policy again, arguments checked, forwarded, judged.
+//! One call: policy again, then quality, arguments checked, forwarded, judged.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use toolscout_core::text::preview;
-use toolscout_core::{CallFault, Caller, CallerClass, Generation, Outcome, SelectionId, ToolCard};
+use toolscout_core::{CallFault, Caller, CallerClass, Generation, Outcome, SelectionId, ToolCard, ToolId};
 use toolscout_policy::{Decision, Granted, Moment, decide};
+use toolscout_quality::{Admission, Trial};
 use toolscout_upstream::{CallContext, CallReply, Progress};
 use tracing::{Instrument as _, info, info_span};
 
-use super::resolve::{resolve, subject};
+use super::resolve::{resolve, subject, visible};
 use super::search::input_schema;
 use crate::error::OpError;
 use crate::services::Services;
@@ -23,6 +25,8 @@ use crate::wire::{CallRequest, CallResponse};
 /// How a call is made, beside what is called.
 #[derive(Default)]
 pub struct Conditions {
+    /// From which side the call comes.
+    pub class: CallerClass,
     /// Ends the call; the upstream is told.
     pub cancel: CancellationToken,
     /// Where progress goes.
@@ -51,7 +55,15 @@ pub async fn call(
     let span = info_span!("call", tool = %card.id, client = %preview(&caller.client));
     let asked_for = request.selection_id.as_deref().map(str::trim).filter(|id| !id.is_empty());
     let selection = asked_for.and_then(SelectionId::parse);
-    let judge = Judge { services, card, generation: view.generation, selection, started: Instant::now() };
+    let judge = Judge {
+        services,
+        card,
+        generation: view.generation,
+        selection,
+        class: conditions.class,
+        started: Instant::now(),
+        trial: Mutex::new(None),
+    };
     // A model that mistypes it still wants its call made; but the outcome then counts for no selection, which it should know.
     let note = asked_for
         .filter(|_| judge.selection.is_none())
@@ -64,7 +76,7 @@ pub async fn call(
     if let Err(error) = &answer
         && let Some(fault) = error.call_fault()
     {
-        judge.record(fault, 0, false);
+        judge.record(fault, 0, false, None);
     }
     answer
 }
@@ -84,11 +96,29 @@ async fn permitted_call(
     if wants_confirmation && !request.confirm {
         return Err(OpError::NeedsConfirmation { tool: card.id.clone(), side_effect: card.side_effect });
     }
+    match services.parts.quality.admit(&card.id, services.now()) {
+        Admission::Free => {}
+        Admission::Trial(trial) => *judge.trial.lock() = Some(trial),
+        Admission::Refused(held) => {
+            let siblings = siblings(services, caller, card);
+            return Err(OpError::Quarantined { tool: card.id.clone(), held: Box::new(held), siblings });
+        }
+    }
     let mut notes = Vec::new();
     let arguments = checked_arguments(services, card, request.arguments, &mut notes).await?;
     let reply = forward(services, caller, grant, arguments, conditions).await?;
     let result = object_of(card, reply)?;
-    respond(judge, caller, result, notes)
+    respond(judge, caller, result, notes).await
+}
+
+/// The same tool on other upstreams that work and that the caller may see.
+fn siblings(services: &Services, caller: &Caller, card: &ToolCard) -> Vec<String> {
+    let parts = &services.parts;
+    let (view, quality) = (parts.catalog.view(), parts.quality.view());
+    let Some(family) = view.family_of(&card.id) else { return Vec::new() };
+    let works = |id: &&ToolId| **id != card.id && quality.withheld(id).is_none();
+    let may_see = |id: &&ToolId| view.get(id).is_some_and(|card| visible(&parts.policy, caller, card));
+    family.tools.iter().filter(works).filter(may_see).map(ToString::to_string).collect()
 }
 
 /// The arguments, if they fit the tool's schema or nobody can tell.
@@ -168,7 +198,7 @@ async fn compiled(services: &Services, card: &ToolCard) -> Result<Arc<Compiled>,
 async fn forward(
     services: &Services,
     caller: &Caller,
-    grant: Granted<toolscout_core::ToolId>,
+    grant: Granted<ToolId>,
     arguments: Map<String, Value>,
     conditions: Conditions,
 ) -> Result<CallReply, OpError> {
@@ -210,7 +240,7 @@ fn object_of(card: &ToolCard, reply: CallReply) -> Result<Map<String, Value>, Op
     }
 }
 
-fn respond(
+async fn respond(
     judge: &Judge<'_>,
     caller: &Caller,
     mut result: Map<String, Value>,
@@ -227,7 +257,8 @@ fn respond(
         result.insert("requestState".to_owned(), Value::from(sealed));
     } else {
         let fault = if is_error { blame(&result) } else { CallFault::None };
-        judge.record(fault, n_bytes as u64, is_empty(&result));
+        let conforms = if is_error { None } else { conforms(services, card, &result, n_bytes).await };
+        judge.record(fault, n_bytes as u64, is_empty(&result), conforms);
         let max = services.parts.options.max_result_bytes;
         if n_bytes > max {
             cut(&mut result, n_bytes, max);
@@ -239,13 +270,50 @@ fn respond(
     Ok(CallResponse { id: card.id.to_string(), is_error, result, latency_ms, notes })
 }
 
+/// Whether structured content keeps the output schema; `None` where there is none to compare, or nobody can tell cheaply.
+async fn conforms(services: &Services, card: &ToolCard, result: &Map<String, Value>, n_bytes: usize) -> Option<bool> {
+    let Some(Value::Object(content)) = result.get("structuredContent") else { return None };
+    if n_bytes > MAX_CHECKED_RESULT {
+        return None;
+    }
+    let compiled = match services.output_validators.cached(card.definition) {
+        Some(compiled) => compiled,
+        None => {
+            let (catalog, id) = (Arc::clone(&services.parts.catalog), card.id.clone());
+            let schema = move || {
+                let raw = catalog.raw(&id).ok().flatten();
+                // Null is no schema: whatever is held against it stays unchecked.
+                raw.and_then(|mut raw| raw.get_mut("outputSchema").map(Value::take)).unwrap_or_default()
+            };
+            let compiled = Arc::new(services.compute(move || Compiled::new(schema())).await.ok()?);
+            services.output_validators.keep(card.definition, Arc::clone(&compiled));
+            compiled
+        }
+    };
+    if compiled.schema().is_null() {
+        return None;
+    }
+    let content = content.clone();
+    match services.compute(move || compiled.check(&content)).await.ok()? {
+        Checked::Fits => Some(true),
+        Checked::Faults(_) => Some(false),
+        Checked::Unchecked(_) => None,
+    }
+}
+
+/// Largest result whose structure is checked, in bytes. The caller waits for it.
+const MAX_CHECKED_RESULT: usize = 256 * 1024;
+
 /// What is needed to say afterwards how a call went.
 struct Judge<'a> {
     services: &'a Services,
     card: &'a ToolCard,
     generation: Generation,
     selection: Option<SelectionId>,
+    class: CallerClass,
     started: Instant,
+    /// Held when this call decides whether the tool is called again.
+    trial: Mutex<Option<Trial>>,
 }
 
 impl Judge<'_> {
@@ -253,7 +321,7 @@ impl Judge<'_> {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn record(&self, fault: CallFault, result_bytes: u64, empty: bool) {
+    fn record(&self, fault: CallFault, result_bytes: u64, empty: bool, conforms: Option<bool>) {
         self.services.parts.quality.record(Outcome {
             tool: self.card.id.clone(),
             generation: self.generation,
@@ -262,10 +330,13 @@ impl Judge<'_> {
             latency_ms: self.latency_ms(),
             result_bytes,
             empty,
-            conforms: None,
-            caller: CallerClass::Agent,
+            conforms,
+            caller: self.class,
             at: self.services.now(),
         });
+        if let Some(trial) = self.trial.lock().take() {
+            trial.recorded();
+        }
     }
 }
 

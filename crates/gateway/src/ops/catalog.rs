@@ -3,18 +3,20 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
+use toolscout_core::text::sanitize;
 use toolscout_core::{Caller, UpstreamId};
+use toolscout_quality::{Decision, Verdict};
 use utoipa::IntoParams;
 
 use super::details::{details, upstream_state};
-use super::resolve::{visible, visible_upstream, visible_upstreams};
+use super::resolve::{resolve, visible, visible_upstream, visible_upstreams};
 use super::search::{rounded, summary, unknown_upstream};
 use crate::error::OpError;
 use crate::lenient::Mistake;
 use crate::services::Services;
 use crate::wire::{
-    DetailsRequest, QualityList, QualityRow, Readiness, RecrawlResponse, SelectionList, SelectionRow, ToolDetails,
-    ToolPage, ToolRow, UpstreamList, UpstreamStatus,
+    DecisionRequest, DecisionResponse, DetailsRequest, QualityList, QualityRow, Readiness, RecrawlResponse,
+    SelectionList, SelectionRow, ToolDetails, ToolPage, ToolRow, UpstreamList, UpstreamStatus,
 };
 
 /// Most rows of one page.
@@ -36,7 +38,7 @@ pub struct ToolsQuery {
 pub fn tools(services: &Services, caller: &Caller, query: &ToolsQuery) -> Result<ToolPage, OpError> {
     let parts = &services.parts;
     let view = parts.catalog.view();
-    let quality = parts.quality.view();
+    let quality = parts.quality.view_at(services.now());
     let upstream = match &query.upstream {
         None => None,
         Some(asked) => Some(known_upstream(services, caller, asked)?),
@@ -63,6 +65,7 @@ pub fn tools(services: &Services, caller: &Caller, query: &ToolsQuery) -> Result
             summary: summary(&card.purpose),
             side_effect: card.side_effect.as_str().to_owned(),
             quality: rounded(quality.score(&card.id)),
+            state: quality.of(&card.id).state.as_str().to_owned(),
             upstream_state: upstream_state(&view, card).to_owned(),
         })
         .collect();
@@ -99,7 +102,7 @@ pub async fn selections(services: &Services, caller: &Caller, limit: Option<usiz
 /// How the calls of every tool went that was ever called and that the caller may see, worst first.
 pub fn quality(services: &Services, caller: &Caller) -> QualityList {
     let parts = &services.parts;
-    let (view, quality) = (parts.catalog.view(), parts.quality.view());
+    let (view, quality) = (parts.catalog.view(), parts.quality.view_at(services.now()));
     let may_see = |id: &toolscout_core::ToolId| view.get(id).is_some_and(|card| visible(&parts.policy, caller, card));
     let mut known: Vec<_> = quality.iter().filter(|(id, _)| may_see(id)).collect();
     known.sort_by(|a, b| a.1.score.score.total_cmp(&b.1.score.score).then_with(|| a.0.cmp(&b.0)));
@@ -107,8 +110,39 @@ pub fn quality(services: &Services, caller: &Caller) -> QualityList {
         id: id.to_string(),
         quality: serde_json::to_value(quality).unwrap_or_default(),
     };
-    QualityList { tools: known.into_iter().map(row).collect(), dropped: parts.quality.dropped() }
+    let upstreams = quality.upstreams().filter(|(id, _)| visible_upstream(&view, &parts.policy, caller, id));
+    let upstreams = upstreams.map(|(id, quality)| QualityRow {
+        id: id.to_string(),
+        quality: serde_json::to_value(quality).unwrap_or_default(),
+    });
+    QualityList {
+        upstreams: upstreams.collect(),
+        tools: known.into_iter().map(row).collect(),
+        dropped: parts.quality.dropped(),
+    }
 }
+
+/// Puts a tool aside or takes it back, whatever its calls say. Holds over restarts.
+pub async fn decide_quality(
+    services: &Services,
+    caller: &Caller,
+    id: &str,
+    verdict: Verdict,
+    request: DecisionRequest,
+) -> Result<DecisionResponse, OpError> {
+    let parts = &services.parts;
+    let tool = resolve(&parts.catalog.view(), &parts.policy, caller, id).map_err(OpError::UnknownTool)?.id.clone();
+    let reason = sanitize(&request.reason.unwrap_or_default(), MAX_REASON);
+    let decision = Decision { tool: tool.clone(), verdict, reason, at: services.now() };
+    let quality = Arc::clone(&parts.quality);
+    let decided = services.compute(move || quality.decide(decision)).await?;
+    decided.map_err(OpError::internal)?;
+    let quality = parts.quality.view_at(services.now()).of(&tool);
+    Ok(DecisionResponse { id: tool.to_string(), quality: serde_json::to_value(quality).unwrap_or_default() })
+}
+
+/// Longest reason of an operator, in characters.
+const MAX_REASON: usize = 200;
 
 /// The state of every upstream that the caller may see.
 pub fn upstreams(services: &Services, caller: &Caller) -> UpstreamList {

@@ -29,7 +29,7 @@ pub async fn details(
         }
     }
     let (catalog, policy, caller) = (Arc::clone(&parts.catalog), Arc::clone(&parts.policy), caller.clone());
-    let quality = parts.quality.view();
+    let quality = parts.quality.view_at(services.now());
     let read = services.compute(move || {
         let mut tools = Vec::new();
         for card in &cards {

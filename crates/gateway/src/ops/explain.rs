@@ -66,6 +66,7 @@ pub async fn explain(
 /// The evidence without the tools that policy hides from the caller by now: a selection is no permission.
 fn still_visible(services: &Services, caller: &Caller, mut evidence: Evidence) -> Evidence {
     evidence.candidates.retain(|candidate| may_see(services, caller, &candidate.id));
+    evidence.access.held.retain(|held| may_see(services, caller, &held.id));
     evidence
 }
 

@@ -86,7 +86,7 @@ pub(crate) async fn find(
         max_side_effect,
     };
     let without_meaning = query.vector.is_none();
-    let (quality, policy) = (parts.quality.view(), Arc::clone(&parts.policy));
+    let (quality, policy) = (parts.quality.view_at(services.now()), Arc::clone(&parts.policy));
     let (options, asking) = (parts.selector.clone(), caller.clone());
     let mut selection = services
         .compute(move || {

@@ -9,6 +9,7 @@
 //! 7. `input_required` passes through on the modern era, its state sealed; a forged or foreign state is refused.
 //! 8. An upstream that fails gives a readable `isError`, and its quality falls; a caller's mistake leaves it.
 //! 9. A result that is too long is cut, with a note.
+//! 10. A tool that keeps failing is refused, with the reason and the same tool elsewhere; mistakes of callers never bring it there.
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use toolscout_gateway::GatewayOptions;
 use toolscout_policy::{Effect, Glob, Moment, Policy, Rule};
 use toolscout_upstream::{Era, Error};
 
-use crate::fixture::{Gateway, PATIENCE, Running, Setup, ask, closed, object, progress, start, text};
+use crate::fixture::{Gateway, PATIENCE, Running, Setup, ask, closed, listing, object, progress, start, text};
 
 const ERAS: [Era; 2] = [Era::Legacy, Era::Modern];
 
@@ -303,6 +304,59 @@ async fn an_upstream_that_fails_is_told_readably_and_counts() {
         assert_eq!((result.is_error, text(&result)), (Some(true), "no such file"));
         assert_eq!(quality(&gateway, "files:read_file").await, (1, 1, 1));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tool_that_keeps_failing_is_put_aside() {
+    let gateway = start(Setup::default()).await;
+    let client = gateway.connect(Era::Modern).await;
+    let call = json!({"id": "forge:create_issue", "arguments": {"repo": "a/b", "title": "x"}});
+    let answers = |text: &str| {
+        let result = json!({"isError": true, "content": [{"type": "text", "text": text}]});
+        gateway.fake.answers("forge:create_issue", result);
+    };
+    answers("no such repository");
+    for _ in 0..20 {
+        ask(&client, "call_tool", call.clone()).await;
+    }
+    assert_eq!(quality(&gateway, "forge:create_issue").await, (0, 0, 20));
+    answers("Internal server error");
+    for _ in 0..5 {
+        assert!(text(&ask(&client, "call_tool", call.clone()).await).contains("Internal server error"));
+    }
+    assert_eq!(quality(&gateway, "forge:create_issue").await, (5, 5, 20));
+    let n_forwarded = gateway.fake.seen.lock().len();
+    let refused = ask(&client, "call_tool", call.clone()).await;
+    assert_eq!(refused.is_error, Some(true));
+    for expect in ["in quarantine since", "5 failures in a row", "mirror:create_issue", "tried again from"] {
+        assert!(text(&refused).contains(expect), "{}", text(&refused));
+    }
+    assert_eq!(refused.meta.unwrap()["dev.toolscout/error"]["code"], "quarantined");
+    assert_eq!(gateway.fake.seen.lock().len(), n_forwarded, "nothing was forwarded");
+    // Being refused is no outcome, and its siblings are not touched.
+    assert_eq!(quality(&gateway, "forge:create_issue").await, (5, 5, 20));
+    let elsewhere = json!({"id": "mirror:create_issue", "arguments": {"repo": "a/b", "title": "x"}});
+    assert_eq!(text(&ask(&client, "call_tool", elsewhere).await), "ok");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn results_that_break_their_own_schema_put_a_tool_aside() {
+    let number = json!({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]});
+    let tool = |name: &str| json!({"name": name, "description": "Counts.", "inputSchema": {"type": "object"}, "outputSchema": number});
+    let listings = vec![listing("count", vec![tool("right"), tool("wrong")])];
+    let gateway = start(Setup { listings, ..Setup::default() }).await;
+    gateway.fake.answers("count:right", json!({"content": [], "structuredContent": {"n": 1}}));
+    gateway.fake.answers("count:wrong", json!({"content": [], "structuredContent": {"n": "one"}}));
+    let client = gateway.connect(Era::Modern).await;
+    for (wire_name, id) in [("count__right", "count:right"), ("count__wrong", "count:wrong")] {
+        for _ in 0..5 {
+            assert_ne!(ask(&client, wire_name, json!({})).await.is_error, Some(true));
+        }
+        assert_eq!(quality(&gateway, id).await, (5, 0, 0));
+    }
+    assert_ne!(ask(&client, "count__right", json!({})).await.is_error, Some(true));
+    let refused = ask(&client, "count__wrong", json!({})).await;
+    assert!(text(&refused).contains("broke its own output schema"), "{}", text(&refused));
 }
 
 #[tokio::test(flavor = "multi_thread")]

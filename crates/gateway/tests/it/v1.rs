@@ -41,6 +41,8 @@ async fn every_documented_route_answers() {
         "POST /v1/search",
         "POST /v1/select",
         "POST /v1/tools/{id}/call",
+        "POST /v1/tools/{id}/quarantine",
+        "POST /v1/tools/{id}/release",
         "POST /v1/upstreams/{id}/crawl",
     ];
     assert_eq!(routes, promised);
@@ -111,6 +113,37 @@ async fn search_tools_selections_and_quality() {
     assert_eq!(gateway.get("/healthz").await.0, 200);
     let (status, ready) = gateway.get("/readyz").await;
     assert_eq!((status, &ready["index_state"], &ready["n_tools"]), (200, &json!("hybrid"), &json!(6)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_puts_a_tool_aside_and_takes_it_back() {
+    let gateway = start(Setup::default()).await;
+    let call = json!({"arguments": {"path": "a"}});
+    let (status, answer) =
+        gateway.post("/v1/tools/files:read_file/quarantine", json!({"reason": "eats \u{202e}disks"})).await;
+    assert_eq!((status, &answer["quality"]["state"]), (200, &json!("quarantined")), "{answer}");
+    let (status, refused) = gateway.post("/v1/tools/files:read_file/call", call.clone()).await;
+    assert_eq!((status, &refused["error"]["code"]), (503, &json!("quarantined")));
+    assert!(
+        refused["error"]["message"].as_str().unwrap().contains("put aside by the operator: eats disks"),
+        "{refused}"
+    );
+    let (_, found) = gateway.post("/v1/search", json!({"query": "read a text file from disk"})).await;
+    assert_eq!(found["withheld"], json!({"count": 1, "reasons": {"quarantined": 1}}));
+    assert!(!found["tools"].to_string().contains("read_file"));
+    let why = format!("/v1/selections/{}?tool=files:read_file", found["selection_id"].as_str().unwrap());
+    let (_, why) = gateway.get(&why).await;
+    assert_eq!(why["why"]["stage"], "withheld", "{why}");
+    let (_, page) = gateway.get("/v1/tools?upstream=files").await;
+    assert_eq!(page["tools"][1]["state"], "quarantined");
+
+    let (status, answer) = gateway.post("/v1/tools/files:read_file/release", json!({})).await;
+    assert_eq!((status, &answer["quality"]["state"]), (200, &json!("healthy")));
+    assert_eq!(gateway.post("/v1/tools/files:read_file/call", call).await.0, 200);
+    let (status, _) = gateway.post("/v1/tools/files:nothing/quarantine", json!({})).await;
+    assert_eq!(status, 404);
+    let (status, _) = gateway.post("/v1/tools/files:read_file/quarantine", json!({"reason": 5})).await;
+    assert_eq!(status, 400);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use toolscout_selector::{
     Abstain, Evidence, Fate, Fusion, NoMatchReason, Part, Query, Selection, SelectorOptions, explain, select,
 };
 
-use crate::world::{caller, empty, ids, pick, pick_with, policy, query, snapshot};
+use crate::world::{aside, caller, empty, ids, pick, pick_knowing, pick_with, policy, query, snapshot};
 
 /// What must hold of every selection.
 pub(crate) fn sound(selection: &Selection) {
@@ -89,6 +89,51 @@ fn policy_and_filters_leave_no_trace_but_counts() {
     assert_eq!(selection.evidence.access.n_in_filters, 5);
     assert!(ids(&selection).iter().all(|id| id.starts_with("mail:create_")));
     assert_eq!(selection.withheld.count, 0);
+}
+
+#[test]
+fn what_is_put_aside_is_no_candidate_and_says_since_when() {
+    let text = "clone a repository from its address";
+    let quality = aside(&["mirror:clone_repo"]);
+    let selection = pick_knowing(&query(text), &quality, &Policy::default());
+    sound(&selection);
+    // The family's healthy member stands in, and the one that does not work is no variant of it.
+    assert_eq!(ids(&selection)[0], "secret-mirror:clone_repo");
+    assert_eq!(selection.tools[0].variants, ["forge:clone_repo".parse().unwrap()]);
+    assert_eq!(selection.withheld.reasons, [("quarantined".to_owned(), 1)].into());
+    let held = &selection.evidence.access.held[0];
+    assert_eq!((held.id.to_string().as_str(), held.since.0), ("mirror:clone_repo", 1_000));
+    assert_eq!(held.reason, "put aside by the operator: broken");
+    // What policy hides stays hidden, whatever else is the matter with it.
+    let selection = pick_knowing(&query(text), &quality, &policy(r#"{"deny":["mirror"]}"#));
+    assert_eq!(selection.withheld.reasons, [("policy".to_owned(), 1)].into());
+    assert!(selection.evidence.access.held.is_empty());
+    let only = Query { upstreams: vec![UpstreamId::new("mirror").unwrap()], ..query(text) };
+    let selection = pick_knowing(&only, &quality, &Policy::default());
+    assert_eq!(selection.no_match.unwrap().reason, NoMatchReason::NothingWorks);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn quality_never_makes_a_denied_tool_visible(held in prop::collection::vec(0usize..63, 0..20), denied in 0usize..8) {
+        let upstreams = ["billing", "calendar", "forge", "mail", "photos", "weather", "mirror", "secret-mirror"];
+        let rules = policy(&format!(r#"{{"deny":["{}"]}}"#, upstreams[denied]));
+        let ids_of_all: Vec<String> = snapshot().view().tools.iter().map(|card| card.id.to_string()).collect();
+        let held: Vec<&str> = held.iter().map(|at| ids_of_all[*at].as_str()).collect();
+        let asked = Query { limit: 50, ..query("create or delete an issue, a letter or a repository") };
+        let (with, without) = (pick_knowing(&asked, &aside(&held), &rules), pick(&asked, &rules));
+        sound(&with);
+        let is_denied = |id: &str| id.split(':').next() == Some(upstreams[denied]);
+        let access = &with.evidence.access;
+        let named = with.evidence.candidates.iter().map(|one| &one.id).chain(access.held.iter().map(|one| &one.id));
+        for id in named.map(ToString::to_string).chain(ids(&with)) {
+            prop_assert!(!is_denied(&id), "{}", id);
+        }
+        prop_assert!(!ids(&with).iter().any(|id| held.contains(&id.as_str())));
+        prop_assert_eq!(with.withheld.reasons.get("policy"), without.withheld.reasons.get("policy"));
+        prop_assert_eq!(access.n_allowed + access.held.len() as u64, without.evidence.access.n_allowed);
+    }
 }
 
 #[test]

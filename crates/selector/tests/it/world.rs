@@ -9,7 +9,8 @@ use toolscout_core::{Caller, Timestamp};
 use toolscout_embed::{Embed as _, Want};
 use toolscout_index::{IndexHost, IndexOptions, Snapshot};
 use toolscout_policy::Policy;
-use toolscout_quality::QualityView;
+use toolscout_quality::book::{Book, Event};
+use toolscout_quality::{Decision, QualityOptions, QualityView, Verdict};
 use toolscout_selector::{Query, Selection, SelectorOptions, select_with};
 use toolscout_store::Store;
 use toolscout_testkit::embed::HashEmbedder;
@@ -79,6 +80,23 @@ pub(crate) fn caller() -> Caller {
 
 pub(crate) fn pick(query: &Query, policy: &Policy) -> Selection {
     pick_with(query, policy, &SelectorOptions::default())
+}
+
+/// What is known when an operator put these tools aside.
+pub(crate) fn aside(tools: &[&str]) -> QualityView {
+    let mut book = Book::default();
+    for (at, tool) in (1_000..).zip(tools) {
+        let reason = "broken".to_owned();
+        let decision =
+            Decision { tool: tool.parse().unwrap(), verdict: Verdict::Quarantine, reason, at: Timestamp(at) };
+        book.apply(&Event::Decision(decision), &QualityOptions::default());
+    }
+    QualityView::new(&book, &QualityOptions::default())
+}
+
+/// The same, knowing how calls went.
+pub(crate) fn pick_knowing(query: &Query, quality: &QualityView, policy: &Policy) -> Selection {
+    select_with(&snapshot(), quality, policy, &caller(), query, &SelectorOptions::default())
 }
 
 pub(crate) fn pick_with(query: &Query, policy: &Policy, options: &SelectorOptions) -> Selection {
