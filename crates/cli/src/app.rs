@@ -136,7 +136,7 @@ impl App {
             embedder: model.queries,
             forward: Arc::clone(&pool) as Arc<dyn toolscout_gateway::Forward>,
             policy: Arc::new(settings.policy.clone()),
-            quality: Arc::new(Quality::open(&store, QualityOptions::default()).context("open the quality rows")?),
+            quality: Arc::new(Quality::open(&store, quality_options(settings)).context("open the quality rows")?),
             selections: Arc::new(
                 SelectionLog::open(&store, selection_options(settings)).context("open the selections")?,
             ),
@@ -206,6 +206,19 @@ fn index_options(config: &Config) -> IndexOptions {
 fn selection_options(settings: &Settings) -> SelectionOptions {
     let max_count = usize::try_from(settings.search.keep).unwrap_or(usize::MAX);
     SelectionOptions { max_count, ..SelectionOptions::default() }
+}
+
+fn quality_options(settings: &Settings) -> QualityOptions {
+    let settings = &settings.quality;
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let mut options = QualityOptions {
+        automatic: settings.quarantine,
+        half_life_ms: millis(settings.half_life),
+        ..QualityOptions::default()
+    };
+    options.quarantine.backoff_ms = millis(settings.first_quarantine);
+    options.quarantine.backoff_cap_ms = millis(settings.longest_quarantine);
+    options
 }
 
 fn gateway_options(settings: &Settings) -> GatewayOptions {

@@ -16,6 +16,8 @@ pub struct QualityOptions {
     /// The short window: after this many further outcomes one counts half. A busy tool's window is minutes long, a rare one's
     /// hours. 16.
     pub short_half_life_calls: f64,
+    /// Whether tools and upstreams are put aside by what their calls say. Without, only an operator does. On.
+    pub automatic: bool,
     /// When a tool is put aside.
     pub quarantine: QuarantineOptions,
     /// When a whole upstream is.
@@ -84,6 +86,7 @@ impl Default for QualityOptions {
             half_life_ms: 3 * 24 * HOUR,
             short_half_life_ms: 6 * HOUR,
             short_half_life_calls: 16.0,
+            automatic: true,
             quarantine: QuarantineOptions::default(),
             circuit: CircuitOptions::default(),
             keep_events: 20_000,

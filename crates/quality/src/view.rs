@@ -7,8 +7,8 @@ use serde::{Serialize, Serializer};
 use toolscout_core::{Timestamp, ToolId, ToolName, UpstreamId};
 
 use crate::book::{Book, Tool, Upstream, Verdict, with_reason};
-use crate::circuit::CircuitState;
-use crate::health::State;
+use crate::circuit::{Circuit, CircuitState};
+use crate::health::{Health, State};
 use crate::options::QualityOptions;
 use crate::record::{Record, ScoreParts};
 use crate::window::{Window, share};
@@ -388,7 +388,8 @@ fn tool_quality(tool: &Tool, now: Timestamp, options: &QualityOptions) -> ToolQu
     let record = &tool.record;
     let (_, short) = record.windows(now, options);
     let (p50_ms, p95_ms) = record.latency.p50_p95();
-    let health = tool.health.clone().at(now);
+    // What an earlier start put aside by itself is not held when nothing is to be.
+    let health = if options.automatic { tool.health.clone().at(now) } else { Health::default() };
     let mut quality = ToolQuality {
         score: record.score(now, options),
         state: health.state,
@@ -427,7 +428,7 @@ fn upstream_quality(upstream: &Upstream, now: Timestamp, options: &QualityOption
     let record = &upstream.record;
     let (_, short) = record.windows(now, options);
     let (p50_ms, p95_ms) = record.latency.p50_p95();
-    let circuit = upstream.circuit.clone().at(now);
+    let circuit = if options.automatic { upstream.circuit.clone().at(now) } else { Circuit::default() };
     UpstreamQuality {
         score: record.score(now, options),
         circuit: circuit.state,

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use divan::{Bencher, black_box};
 use toolscout_catalog::CatalogView;
-use toolscout_core::{Caller, Generation};
+use toolscout_core::{Caller, Generation, Timestamp};
 use toolscout_index::{IndexHost, IndexOptions, Snapshot};
 use toolscout_policy::{Glob, Policy};
-use toolscout_quality::QualityView;
+use toolscout_quality::book::{Book, Event};
+use toolscout_quality::{Decision, QualityOptions, QualityView, Verdict};
 use toolscout_selector::{Query, explain, select};
 use toolscout_store::Store;
 use toolscout_testkit::synthetic::{ClusterEmbedder, cards, query};
@@ -36,9 +37,13 @@ fn snapshot(n: usize) -> Arc<Snapshot> {
 }
 
 fn selections(bencher: Bencher<'_, '_>, n: usize, n_words: u64, policy: &Policy) {
+    selections_knowing(bencher, n, n_words, policy, &QualityView::default());
+}
+
+fn selections_knowing(bencher: Bencher<'_, '_>, n: usize, n_words: u64, policy: &Policy, quality: &QualityView) {
     let snapshot = snapshot(n);
     let embedder = ClusterEmbedder::new(384);
-    let (quality, caller) = (QualityView::default(), Caller::local("bench"));
+    let caller = Caller::local("bench");
     let mut i = 0;
     let ask = || {
         i += 1;
@@ -47,7 +52,7 @@ fn selections(bencher: Bencher<'_, '_>, n: usize, n_words: u64, policy: &Policy)
     };
     bencher
         .with_inputs(ask)
-        .bench_local_refs(|query| black_box(select(&snapshot, &quality, policy, &caller, query).tools.len()));
+        .bench_local_refs(|query| black_box(select(&snapshot, quality, policy, &caller, query).tools.len()));
 }
 
 #[divan::bench(args = SIZES)]
@@ -64,6 +69,16 @@ fn long_task(bencher: Bencher<'_, '_>, n: usize) {
 fn with_three_rules(bencher: Bencher<'_, '_>, n: usize) {
     let deny = ["*:delete_*", "baba-*", "*:*secret*"].map(Glob::new).to_vec();
     selections(bencher, n, 6, &Policy { deny, ..Policy::default() });
+}
+
+/// One tool in quarantine: what keeping it out costs every search. Beside `short_query`.
+#[divan::bench(args = SIZES)]
+fn with_one_aside(bencher: Bencher<'_, '_>, n: usize) {
+    let tool = snapshot(n).view().tools[n / 2].id.clone();
+    let decision = Decision { tool, verdict: Verdict::Quarantine, reason: String::new(), at: Timestamp(1) };
+    let (mut book, options) = (Book::default(), QualityOptions::default());
+    book.apply(&Event::Decision(decision), &options);
+    selections_knowing(bencher, n, 6, &Policy::default(), &QualityView::new(&book, &options));
 }
 
 #[divan::bench]

@@ -50,8 +50,17 @@ pub(crate) fn admit(
     };
     let filters = !query.upstreams.is_empty() || !query.tags.is_empty() || query.max_side_effect.is_some();
     let held = held_docs(snapshot, quality);
-    if !filters && policy.permits_all() && held.is_empty() {
-        return (Allow::All, stage);
+    if !filters && policy.permits_all() {
+        if held.is_empty() {
+            return (Allow::All, stage);
+        }
+        // Nobody but the held ones has to be looked at: that a tool is broken must not slow every search.
+        let view = snapshot.view();
+        held.iter().for_each(|doc| hold(&view.tools[doc as usize], quality, &mut stage));
+        let docs = (0u32..).zip(&view.tools).map(|(doc, _)| doc);
+        let allowed: DocSet = docs.filter(|doc| !held.contains(*doc)).collect();
+        stage.n_allowed = allowed.len() as u64;
+        return (Allow::Only(allowed), stage);
     }
     let mut allowed = DocSet::default();
     stage.n_in_filters = 0;

@@ -34,6 +34,8 @@ pub(crate) struct Settings {
     pub(crate) search: SearchSettings,
     /// `[ranking]`.
     pub(crate) ranking: RankingSettings,
+    /// `[quality]`.
+    pub(crate) quality: QualitySettings,
     /// `[policy]`.
     pub(crate) policy: Policy,
     /// A folder with tool cards that people wrote, laid over the crawled ones and those we ship.
@@ -149,9 +151,23 @@ pub(crate) struct RankingSettings {
     pub(crate) judge: Option<JudgeOptions>,
 }
 
+/// How outcomes of calls become scores and decisions.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct QualitySettings {
+    /// Whether failing tools and servers are put aside.
+    pub(crate) quarantine: bool,
+    /// The age at which an outcome counts half for the score.
+    pub(crate) half_life: Duration,
+    /// The first time aside.
+    pub(crate) first_quarantine: Duration,
+    /// The longest time aside.
+    pub(crate) longest_quarantine: Duration,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         let upstream = toolscout_upstream::Timeouts::default();
+        let quality = toolscout_quality::QualityOptions::default();
         Self {
             data_dir: None,
             server: ServerSettings {
@@ -176,6 +192,12 @@ impl Default for Settings {
                 cross_encoder: None,
                 cross_encoder_deadline: Duration::from_secs(1),
                 judge: None,
+            },
+            quality: QualitySettings {
+                quarantine: quality.automatic,
+                half_life: Duration::from_millis(quality.half_life_ms),
+                first_quarantine: Duration::from_millis(quality.quarantine.backoff_ms),
+                longest_quarantine: Duration::from_millis(quality.quarantine.backoff_cap_ms),
             },
             policy: Policy::default(),
             cards: None,
@@ -215,7 +237,7 @@ macro_rules! setting {
     };
 }
 
-const SETTINGS: [Setting; 28] = [
+const SETTINGS: [Setting; 32] = [
     setting!("data_dir", data_dir, |r, n, at, base| r.text(n, at).map(|t| Some(base.outside.path(&t, base.folder)))),
     setting!("cards", cards, |r, n, at, base| r.text(n, at).map(|t| Some(base.outside.path(&t, base.folder)))),
     setting!("import", import, |r, n, at, base| r.texts(n, at)),
@@ -248,6 +270,10 @@ const SETTINGS: [Setting; 28] = [
     setting!("ranking.cross_encoder", ranking.cross_encoder, |r, n, at, base| cross_encoder(r, n, at, base)),
     setting!("ranking.cross_encoder_deadline", ranking.cross_encoder_deadline, |r, n, at, base| positive(r, n, at)),
     setting!("ranking.judge", ranking.judge, |r, n, at, base| judge(r, n, at, base)),
+    setting!("quality.quarantine", quality.quarantine, |r, n, at, base| r.flag(n, at)),
+    setting!("quality.half_life", quality.half_life, |r, n, at, base| positive(r, n, at)),
+    setting!("quality.first_quarantine", quality.first_quarantine, |r, n, at, base| positive(r, n, at)),
+    setting!("quality.longest_quarantine", quality.longest_quarantine, |r, n, at, base| positive(r, n, at)),
 ];
 
 /// Tables that are not made of settings.
