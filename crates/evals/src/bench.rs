@@ -139,7 +139,7 @@ impl Bench {
             return Ok(queries.iter().map(|_| Embedded { vector: None, millis: 0.0 }).collect());
         };
         let embed = |query: &QueryLine| {
-            let (vector, millis) = timed(|| embedder.embed_query(&query.query));
+            let (vector, millis) = timed(|| embedder.embed_query(&toolscout_index::glossary::with_gloss(&query.query)));
             let vector = vector.map_err(Error::build("embed a query"))?;
             Ok(Embedded { vector: Some(vector), millis })
         };

@@ -271,6 +271,13 @@ fn ngrams(run: &str, sink: &mut impl FnMut(&str, String)) {
     }
 }
 
+/// A word in small letters, with accents resolved as in terms.
+pub(crate) fn folded(word: &str) -> String {
+    let mut out = String::new();
+    fold_into(word, &mut out);
+    out.to_lowercase()
+}
+
 /// English function words and the padding of polite requests, sorted. Verbs that name actions (`get`, `find`) are not here.
 #[rustfmt::skip]
 const STOP_WORDS: &[&str] = &[

@@ -13,9 +13,10 @@
 //! counts as one strong sign, not as two.) A field's share of a term's contribution is its share of tf'.
 //!
 //! A word that no document has is looked up as the terms spelled almost like it: together they count as one term, whose idf is
-//! that of having any of them, at a weight below 1.
+//! that of having any of them, at a weight below 1. A query of another language is looked up in the [`glossary`] besides.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -29,6 +30,7 @@ use toolscout_core::ToolCard;
 
 use crate::allow::{Allow, DocIdx, DocSet};
 use crate::analyser::{Analyser, QueryWord};
+use crate::glossary;
 use crate::spelling::{Near, Vocabulary};
 
 /// The searched fields of a card.
@@ -286,37 +288,54 @@ impl LexicalSnapshot {
         let mut scratch = SCRATCH.take();
         scratch.scores.resize(self.n_docs, 0.0);
         scratch.weights.resize(self.n_docs, 0.0);
-        let words = ANALYSER.with_borrow_mut(|analyser| analyser.query_words(text));
+        let (words, english) = ANALYSER.with_borrow_mut(|analyser| words_of(text, analyser));
         // len(f, d) comes as one byte: one table per field replaces a division per posting.
         let tables = self.length_tables(options);
         let mut run_terms = Vec::with_capacity(words.len());
         let mut n_mended = 0;
-        for word in words {
+        for Sought { word, spent } in words {
             let first = scratch.postings.len();
             self.read_term(&word.term, options, &tables, &mut scratch);
+            if spent && scratch.touched.is_empty() {
+                continue;
+            }
             let mut term = RunTerm::new(word.term.as_str().into(), first);
             if scratch.touched.is_empty() && !word.named && n_mended < MAX_MENDED {
                 n_mended += 1;
                 self.mend(&word, &mut term, allow, options, &tables, &mut scratch);
             }
-            let df = scratch.touched.len() as f64;
-            term.idf = (1.0 + (self.n_docs as f64 - df + 0.5).max(0.0) / (df + 0.5)).ln();
-            term.postings.end = scratch.postings.len();
-            for i in 0..scratch.touched.len() {
-                let doc = scratch.touched[i];
-                let tf = std::mem::take(&mut scratch.weights[doc as usize]);
-                if allow.contains(doc) {
-                    let score = &mut scratch.scores[doc as usize];
-                    if *score == 0.0 {
-                        scratch.found.push(doc);
-                    }
-                    *score += term.weight * term.idf * tf * (options.k1 + 1.0) / (options.k1 + tf);
-                }
+            self.score_term(&mut term, allow, options, &mut scratch);
+            run_terms.push(term);
+        }
+        for (shown, terms) in english {
+            let mut term = RunTerm::new(shown.into(), scratch.postings.len());
+            for found in terms {
+                self.read_term(&found, options, &tables, &mut scratch);
+                term.meant.push((found.into(), scratch.postings.len()));
             }
-            scratch.touched.clear();
+            self.score_term(&mut term, allow, options, &mut scratch);
             run_terms.push(term);
         }
         LexicalRun { terms: run_terms, k1: options.k1, scratch }
+    }
+
+    /// Adds what the documents read for a term gain by it to their scores.
+    fn score_term(&self, term: &mut RunTerm, allow: &Allow, options: &LexicalOptions, scratch: &mut Scratch) {
+        let df = scratch.touched.len() as f64;
+        term.idf = (1.0 + (self.n_docs as f64 - df + 0.5).max(0.0) / (df + 0.5)).ln();
+        term.postings.end = scratch.postings.len();
+        for i in 0..scratch.touched.len() {
+            let doc = scratch.touched[i];
+            let tf = std::mem::take(&mut scratch.weights[doc as usize]);
+            if allow.contains(doc) {
+                let score = &mut scratch.scores[doc as usize];
+                if *score == 0.0 {
+                    scratch.found.push(doc);
+                }
+                *score += term.weight * term.idf * tf * (options.k1 + 1.0) / (options.k1 + tf);
+            }
+        }
+        scratch.touched.clear();
     }
 
     /// Reads the terms that an unknown word may have been meant for. Terms that no allowed document has are passed over: that
@@ -417,6 +436,49 @@ impl LexicalSnapshot {
     }
 }
 
+/// A word of a query on its way to the index.
+struct Sought {
+    word: QueryWord,
+    /// It is looked up in case a tool has it, and is not missed where none has: its English stands for it.
+    spent: bool,
+}
+
+/// What one place of a query is in English: how it is shown, and terms any of which will do.
+type English = (String, Vec<String>);
+
+/// The words to look up for a query, and the English of one that is of another language.
+fn words_of(text: &str, analyser: &mut Analyser) -> (Vec<Sought>, Vec<English>) {
+    let mut words = analyser.query_words(text);
+    let Some(reading) = glossary::read(text) else {
+        return (words.into_iter().map(|word| Sought { word, spent: false }).collect(), Vec::new());
+    };
+    words.retain(|word| !reading.fillers.contains(word.word.as_str()));
+    let mut seen: HashSet<String> = words.iter().map(|word| word.term.clone()).collect();
+    let mut english = Vec::new();
+    for glossed in &reading.glossed {
+        // Words of a phrase must all be there; of single words any will do.
+        let (phrases, any): (Vec<&str>, Vec<&str>) = glossed.english.iter().partition(|word| word.contains(' '));
+        let places = phrases.iter().flat_map(|phrase| phrase.split(' ')).map(|word| vec![word]).chain([any]);
+        for place in places {
+            let mut terms: Vec<String> = place.iter().map(|word| analyser.stem(word)).collect();
+            terms.retain(|term| seen.insert(term.clone()));
+            if !terms.is_empty() && english.len() < MAX_ENGLISH {
+                english.push((format!("{}→{}", glossed.from, place.join("|")), terms));
+            }
+        }
+    }
+    let has_english = !english.is_empty();
+    let spent = |word: &QueryWord| {
+        // Characters and pairs of them stand for no word each.
+        let piece = reading.dense && word.word.is_empty();
+        (piece && has_english) || reading.is_glossed(&word.word)
+    };
+    (words.into_iter().map(|word| Sought { spent: spent(&word), word }).collect(), english)
+}
+
+/// Most places of a query whose English is looked up.
+const MAX_ENGLISH: usize = 32;
+
 /// How many documents of the view stand behind a term of one segment.
 fn alive(segment: &SegmentView, inverted: &InvertedIndexReader, info: &TermInfo) -> u32 {
     let Ok(mut postings) = inverted.read_postings_from_terminfo(info, IndexRecordOption::Basic) else { return 0 };
@@ -511,7 +573,7 @@ impl LexicalRun {
     }
 
     /// The terms looked up and how rare each is: (term, idf), in the query's order. A word that no document has shows what it
-    /// was taken for: `brnach~branch`.
+    /// was taken for: `brnach~branch`; a word of another language shows its English: `datei→file`.
     pub fn query_terms(&self) -> impl Iterator<Item = (&Arc<str>, f64)> {
         self.terms.iter().map(|term| (&term.shown, term.idf))
     }

@@ -27,6 +27,7 @@ mod allow;
 pub mod analyser;
 mod dense;
 mod error;
+pub mod glossary;
 mod host;
 mod keys;
 pub mod lexical;

@@ -132,7 +132,10 @@ fn vectors(
     options: &SelectorOptions,
 ) -> anyhow::Result<Option<QueryVectors>> {
     match embedder.filter(|_| options.fusion != Fusion::Lexical) {
-        Some(embedder) => Ok(Some(embedder.embed_query(text).context("embed a recorded query")?)),
+        Some(embedder) => {
+            let text = toolscout_index::glossary::with_gloss(text);
+            Ok(Some(embedder.embed_query(&text).context("embed a recorded query")?))
+        }
         None => Ok(None),
     }
 }

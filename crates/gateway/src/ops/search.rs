@@ -106,7 +106,7 @@ pub(crate) async fn find(
 /// The query's vectors, or `None` where words alone must do: no model, a model that fails, or one that takes too long.
 async fn query_vectors(services: &Services, text: &str) -> Option<QueryVectors> {
     let embedder = services.parts.embedder.clone()?;
-    let text = text.to_owned();
+    let text = toolscout_index::glossary::with_gloss(text).into_owned();
     let embedded = services.compute(move || embedder.embed_query(&text));
     let embedded = embedded.instrument(info_span!("embed"));
     match tokio::time::timeout(services.parts.options.embed_patience, embedded).await {

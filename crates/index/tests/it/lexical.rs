@@ -6,7 +6,8 @@
 //! 5. The order is by score, then by tool id.
 //! 6. Scores depend on the catalog alone, not on how it came to be.
 //! 7. A word that no document has is taken for those spelled almost like it, at less weight; the answer says so.
-//! 8. A slip never shows a caller that a word stands in tools it may not see.
+//! 8. A query of another language is looked up in English besides; the answer says so.
+//! 9. A slip never shows a caller that a word stands in tools it may not see.
 
 use proptest::prelude::*;
 use toolscout_core::ToolCard;
@@ -73,6 +74,7 @@ fn contributions_add_up_to_the_score() {
     let snapshot = host(small()).snapshot();
     adds_up(&snapshot, "open a new issue with the label bug in the forge's repository");
     adds_up(&snapshot, "cake");
+    adds_up(&snapshot, "Lösche bitte das ganze Repository mit den Labels, und zeig mir das Wetter");
     adds_up(&snapshot, "opne a new isue in the repositry of the bakrey");
 }
 
@@ -95,6 +97,15 @@ fn slips_are_taken_for_the_words_meant() {
     check_terms("Caek for Caek", "caek~cake");
     check_terms("for Caek", "caek");
     check_terms("for \"caek\" caek2 a@caek.org", "caek 2 caek2 org acaekorg");
+}
+
+#[test]
+fn other_languages_find_english_tools() {
+    check("Lösche bitte das Repository", &["forge:delete_repo", "forge:create_issue", "forge:list_issues"]);
+    check("天气预报", &["weather:get_forecast"]);
+    check_terms("Lösche bitte das Repository", "repositori losche→delete");
+    check_terms("列出仓库里的问题", "列出→list 仓库→repository 问题→issue|ticket");
+    check_terms("delete the repository", "delet repositori");
 }
 
 #[test]
