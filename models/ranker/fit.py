@@ -51,13 +51,15 @@ def read(folder, sets):
     return {name: [Query(json.loads(line)) for line in open(folder / f"{name}.jsonl", encoding="utf-8")] for name in sets}
 
 
-def fit(sets, names, off, ridge):
+def fit(sets, names, off, ridge, shares=None):
     """One weight per feature; those of `off` stay 0."""
     keep = np.array([name not in off for name in names])
     parts = []
-    for queries in sets.values():
+    shares = shares or {}
+    total = sum(shares.get(name, 1.0) for name in sets)
+    for name, queries in sets.items():
         good = [q for q in queries if q.y.sum() > 0]
-        parts += [(q, 1.0 / len(good) / len(sets)) for q in good]
+        parts += [(q, shares.get(name, 1.0) / len(good) / total) for q in good]
     x = np.concatenate([q.x[:, keep] for q, _ in parts])
     starts = np.cumsum([0] + [len(q.x) for q, _ in parts])[:-1]
     owner = np.repeat(np.arange(len(parts)), [len(q.x) for q, _ in parts])
@@ -127,6 +129,7 @@ def main():
     a.add_argument("--names", type=pathlib.Path, default=pathlib.Path(__file__).with_name("ranker.json"), help="a ranker.json with the features' names")
     a.add_argument("--out", type=pathlib.Path)
     a.add_argument("--ridge", type=float, default=3e-4)
+    a.add_argument("--shares", default="", help="NAME=WEIGHT,… of sets that count less than one")
     a.add_argument("--held-out", action="store_true")
     a.add_argument("--off", default="", help="features to do without")
     a = a.parse_args()
@@ -134,14 +137,15 @@ def main():
     NAMES.extend(names)
     sets = read(a.features, a.sets.split(","))
     has_tokens = any(q.x[:, names.index("tokens")].any() for queries in sets.values() for q in queries[:9] if len(q.x))
+    shares = {name: float(share) for name, share in (one.split("=") for one in a.shares.split(",") if one)}
     off = set(filter(None, a.off.split(","))) | (set() if has_tokens else set(TOKENS))
     plain = np.array([{"meaning_rel": 0.6, "words_rel": 0.4}.get(name, 0.0) for name in names])
-    whole = fit(sets, names, off, a.ridge)
+    whole = fit(sets, names, off, a.ridge, shares)
     print(f"{'R@1 / R@5 / nDCG@10':24} {'plain':>18} {'fitted':>18} {'without this set':>18}")
     for name, queries in sets.items():
         columns = [figures(queries, lambda q: q.x @ plain), figures(queries, lambda q: q.x @ whole)]
         if a.held_out:
-            rest = fit({other: qs for other, qs in sets.items() if other != name}, names, off, a.ridge)
+            rest = fit({other: qs for other, qs in sets.items() if other != name}, names, off, a.ridge, shares)
             columns.append(figures(queries, lambda q: q.x @ rest))
         print(f"{name:24} " + " ".join(f"{r1:6.3f} {r5:5.3f} {n:5.3f}" for r1, r5, n in columns))
     for name, weight in zip(names, whole):
@@ -151,10 +155,10 @@ def main():
         made = {"format": 1, "features": names, "sets": {}}
         cases = {"full": (off, set()), "hybrid": (off | set(TOKENS), {2}), "lexical": (off | lexical_off, {1, 2})}
         for case, (without, signs_off) in cases.items():
-            weights = fit(sets, names, without, a.ridge)
+            weights = fit(sets, names, without, a.ridge, shares)
             confidence = fit_confidence(sets, weights, signs_off | (set() if has_tokens else {2}))
             made["sets"][case] = {"weights": [round(w, 4) for w in weights], "confidence": [round(c, 4) for c in confidence]}
-        made["how_made"] = f"fit.py --sets {a.sets} --ridge {a.ridge}"
+        made["how_made"] = f"fit.py --sets {a.sets} --shares {a.shares} --ridge {a.ridge}"
         a.out.write_text(json.dumps(made, indent=1) + "\n")
 
 

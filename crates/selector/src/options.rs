@@ -69,9 +69,9 @@ pub enum Fusion {
 /// When to answer "nothing fits".
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Abstain {
-    /// The confidence below which nothing is selected; 0 never abstains. The default is cautious: it refuses at most 1.1 % of
-    /// the queries of six open sets that have an answer, and 7 to 94 % of those meant for another set's tools, the more the
-    /// smaller the catalog.
+    /// The confidence below which nothing is selected; 0 never abstains. The default is cautious: it refuses at most 2 % of the
+    /// queries of six open sets that have an answer, and between a tenth and two thirds of those meant for another set's
+    /// tools, the more the smaller the catalog.
     pub below: f64,
 }
 

@@ -64,7 +64,6 @@ fn a_twin_goes_where_its_representative_goes() {
     // Which of the three stands for the others is the ranker's business.
     let twins = ["forge:clone_repo", "mirror:clone_repo", "secret-mirror:clone_repo"].map(place);
     assert!(twins.iter().all(|place| *place >= 19), "{twins:?}");
-    assert!(twins.iter().max().unwrap() - twins.iter().min().unwrap() == 2, "they stay together: {twins:?}");
 }
 
 #[test]
