@@ -141,8 +141,6 @@ struct Counts {
 /// Texts per call of the embedder. Its lanes wait for each other at the end of a call, so a call holds several texts for each;
 /// what is lost to a kill is at most one call's work.
 const EMBED_BATCH: usize = 32;
-/// So many stored vectors are read by walking through all there are, fewer one by one.
-const WORTH_A_WALK: usize = 512;
 /// Failures in a row after which the embedder counts as broken.
 const MAX_FAILURES: usize = 3;
 /// Fewest new vectors worth a snapshot of their own.
@@ -368,15 +366,17 @@ impl Shared {
                 Some(master.trouble.clone().unwrap_or_else(working))
             }
         };
-        let (upstream_of, centroids) = master.centroids(&row_of);
-        let dense = (embedded > 0).then(|| DenseSnapshot {
-            rows: master.rows.clone(),
-            late: master.late.clone(),
-            upstream_of,
-            centroids,
-            row_of,
-            doc_of: doc_of.into(),
-            graph: master.graph.clone(),
+        let dense = (embedded > 0).then(|| {
+            let (upstream_of, centroids) = master.centroids(&row_of);
+            DenseSnapshot {
+                rows: master.rows.clone(),
+                late: master.late.clone(),
+                upstream_of,
+                centroids,
+                row_of,
+                doc_of: doc_of.into(),
+                graph: master.graph.clone(),
+            }
         });
         self.current.store(Arc::new(Snapshot {
             view: master.view.clone(),
@@ -470,10 +470,21 @@ impl Shared {
                 return Ok(());
             }
         };
-        let text_of: HashMap<u64, usize> = keys.iter().enumerate().map(|(doc, keys)| (keys.row, doc)).collect();
+        let text_of: HashMap<u64, ContentHash> = keys.iter().map(|keys| (keys.row, keys.text)).collect();
         let n_known = loaded.keys.iter().filter(|key| text_of.contains_key(key)).count();
         if is_worn(loaded.keys.len(), loaded.keys.len() - n_known, keys.len().saturating_sub(n_known)) {
             debug!(n_rows = loaded.keys.len(), n_known, "the saved graph is too far from the catalog");
+            return Ok(());
+        }
+        let mut texts: Vec<ContentHash> = loaded.keys.iter().filter_map(|key| text_of.get(key).copied()).collect();
+        texts.sort_unstable();
+        texts.dedup();
+        let mut stored_of = HashMap::with_capacity(texts.len());
+        vectors.load_many(&texts, |at, stored| {
+            stored_of.extend(stored.map(|stored| (texts[at], stored)));
+            !self.stopped()
+        })?;
+        if self.stopped() {
             return Ok(());
         }
         let tombstone = vec![0.0; model.dimension];
@@ -481,12 +492,9 @@ impl Shared {
         let none = Arc::new(LateVectors::default());
         let mut row_of = HashMap::with_capacity(loaded.keys.len());
         for &key in &loaded.keys {
-            let stored = match text_of.get(&key) {
-                Some(&doc) => vectors.load(&keys[doc].text)?,
-                None => None,
-            };
-            let row = rows.push(stored.as_ref().map_or(&tombstone, |stored| &stored.pooled));
-            late.push(stored.as_ref().map_or_else(|| none.clone(), |stored| stored.late.clone()));
+            let stored = text_of.get(&key).and_then(|text| stored_of.get(text));
+            let row = rows.push(stored.map_or(&tombstone, |stored| &stored.pooled));
+            late.push(stored.map_or_else(|| none.clone(), |stored| stored.late.clone()));
             if stored.is_some() {
                 row_of.insert(key, row);
             }
@@ -519,17 +527,11 @@ impl Shared {
             }
             None => missing.extend_from_slice(group),
         };
-        if groups.len() < WORTH_A_WALK {
-            for group in groups {
-                found(group, vectors.load(&group[0].text)?);
-            }
-        } else {
-            let texts: Vec<ContentHash> = groups.iter().map(|group| group[0].text).collect();
-            vectors.load_many(&texts, |at, stored| {
-                found(groups[at], stored);
-                !self.stopped()
-            })?;
-        }
+        let texts: Vec<ContentHash> = groups.iter().map(|group| group[0].text).collect();
+        vectors.load_many(&texts, |at, stored| {
+            found(groups[at], stored);
+            !self.stopped()
+        })?;
         if self.stopped() {
             return Ok(Vec::new());
         }
@@ -660,12 +662,12 @@ impl Shared {
     }
 }
 
-/// Whether a graph of `len` rows serves badly: too many of them removed, or too many vectors beside it.
 /// The keys of embedded texts, for the log.
 fn text_keys(embedded: &[(&Vec<CardKeys>, Stored)]) -> String {
     embedded.iter().map(|(group, _)| group[0].text.to_string()).collect::<Vec<_>>().join(" ")
 }
 
+/// Whether a graph of `len` rows serves badly: too many of them removed, or too many vectors beside it.
 fn is_worn(len: usize, n_dead: usize, tail: usize) -> bool {
     n_dead > len / 5 || tail > 1_000.max(len / 10)
 }

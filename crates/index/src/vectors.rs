@@ -10,6 +10,9 @@ use toolscout_store::{Batch, Store, Tree, TreeName};
 use crate::Error;
 use crate::dense::late::LateVectors;
 
+/// So many stored vectors are read by walking through all there are, fewer one by one.
+const WORTH_A_WALK: usize = 512;
+
 /// What is kept of an embedded text.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Stored {
@@ -47,14 +50,22 @@ impl Vectors {
         Ok(self.tree.get(&self.key(text))?.and_then(|bytes| self.decode(&bytes)))
     }
 
-    /// The same for many texts, sorted and different, in one walk through the store: reading them one by one takes ten times
-    /// as long. `sink(position in texts, found)` comes in their order, once for each; it says whether to go on.
+    /// The same for many texts, sorted and different. `sink(position in texts, found)` comes in their order, once for each; it
+    /// says whether to go on. Where it is worth it they are read in one walk through the store, which takes a tenth of the time.
     pub(crate) fn load_many(
         &self,
         texts: &[ContentHash],
         mut sink: impl FnMut(usize, Option<Stored>) -> bool,
     ) -> Result<(), Error> {
         debug_assert!(texts.is_sorted(), "the walk goes forward only");
+        if texts.len() < WORTH_A_WALK {
+            for (at, text) in texts.iter().enumerate() {
+                if !sink(at, self.load(text)?) {
+                    break;
+                }
+            }
+            return Ok(());
+        }
         let mut at = 0;
         for row in self.tree.scan(&self.prefix) {
             let (key, value) = row?;
