@@ -7,11 +7,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use fastembed::{RerankInitOptionsUserDefined, TextRerank, TokenizerFiles, UserDefinedRerankingModel};
+use fastembed::{RerankInitOptionsUserDefined, TextRerank, UserDefinedRerankingModel};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::embedder::cut;
+use crate::embedder::{SPINNING, SPINNING_ENDS, cut, tokenizer_files};
 use crate::manifest::Files;
 use crate::runtime::runtime;
 use crate::{EmbedOptions, Error, ModelSource};
@@ -90,21 +90,13 @@ impl CrossEncoder {
         let manifest = CrossManifest::read(folder)?;
         let files = manifest.files.checked(&ModelSource::Dir(folder.to_owned()))?;
         let runtime = runtime(&options.runtime)?;
-        let tokenizer_config =
-            serde_json::json!({ "model_max_length": manifest.max_tokens, "pad_token": manifest.pad_token });
-        let tokenizer_files = TokenizerFiles {
-            tokenizer_file: files.tokenizer.into_owned(),
-            config_file: b"{}".to_vec(),
-            special_tokens_map_file: b"{}".to_vec(),
-            tokenizer_config_file: tokenizer_config.to_string().into_bytes(),
-        };
-        let spinning = if options.wait == crate::Wait::Spinning { "1" } else { "0" };
+        let tokenizer_files = tokenizer_files(files.tokenizer.into_owned(), manifest.max_tokens, &manifest.pad_token);
         let init = RerankInitOptionsUserDefined::new()
             .with_environment(runtime.environment)
             .with_max_length(manifest.max_tokens)
             .with_intra_threads(options.query_threads.max(1))
-            .with_session_config("session.intra_op.allow_spinning", spinning)
-            .with_session_config("session.force_spinning_stop", "1");
+            .with_session_config(SPINNING, options.wait.allows_spinning())
+            .with_session_config(SPINNING_ENDS, "1");
         let model = UserDefinedRerankingModel::new(files.model.into_owned(), tokenizer_files);
         let refused = |source| Error::Open { model: manifest.id.clone(), source };
         let session = TextRerank::try_new_from_user_defined(model, init).map_err(|error| refused(Box::new(error)))?;

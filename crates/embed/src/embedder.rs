@@ -41,6 +41,16 @@ pub enum Wait {
     Spinning,
 }
 
+impl Wait {
+    /// The value of [`SPINNING`].
+    pub(crate) fn allows_spinning(self) -> &'static str {
+        match self {
+            Self::Asleep => "0",
+            Self::Spinning => "1",
+        }
+    }
+}
+
 impl Default for EmbedOptions {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -226,26 +236,34 @@ fn open(
     wait: Wait,
 ) -> Result<TextEmbedding, Error> {
     let files = manifest.files(source)?;
-    // fastembed wants the four files of a Hugging Face folder. All that it reads from the other three is in our manifest.
-    let tokenizer_config =
-        serde_json::json!({ "model_max_length": manifest.max_tokens, "pad_token": manifest.pad_token });
-    let tokenizer_files = TokenizerFiles {
-        tokenizer_file: files.tokenizer.into_owned(),
-        config_file: b"{}".to_vec(),
-        special_tokens_map_file: b"{}".to_vec(),
-        tokenizer_config_file: tokenizer_config.to_string().into_bytes(),
-    };
+    let tokenizer_files = tokenizer_files(files.tokenizer.into_owned(), manifest.max_tokens, &manifest.pad_token);
     let options = InitOptionsUserDefined::new()
         .with_environment(runtime.environment.clone())
         .with_max_length(manifest.max_tokens)
         .with_intra_threads(n_threads)
-        // Also when they spin they stop with the answer: a sidecar that idles must not burn the agent's CPU.
-        .with_session_config("session.intra_op.allow_spinning", if wait == Wait::Spinning { "1" } else { "0" })
-        .with_session_config("session.force_spinning_stop", "1");
+        .with_session_config(SPINNING, wait.allows_spinning())
+        .with_session_config(SPINNING_ENDS, "1");
     let model = UserDefinedEmbeddingModel::new(files.model.into_owned(), tokenizer_files);
     TextEmbedding::try_new_from_user_defined(model, options)
         .map_err(|source| Error::Open { model: manifest.id.clone(), source: Box::new(source) })
 }
+
+/// The files as fastembed wants them: the four of a Hugging Face folder. All that it reads from the other three is in our
+/// manifests.
+pub(crate) fn tokenizer_files(tokenizer: Vec<u8>, max_tokens: usize, pad_token: &str) -> TokenizerFiles {
+    let tokenizer_config = serde_json::json!({ "model_max_length": max_tokens, "pad_token": pad_token });
+    TokenizerFiles {
+        tokenizer_file: tokenizer,
+        config_file: b"{}".to_vec(),
+        special_tokens_map_file: b"{}".to_vec(),
+        tokenizer_config_file: tokenizer_config.to_string().into_bytes(),
+    }
+}
+
+/// ONNX Runtime's key for whether threads spin while they wait: see [`Wait::allows_spinning`].
+pub(crate) const SPINNING: &str = "session.intra_op.allow_spinning";
+/// Its key for that they stop with the answer also when they spin: a sidecar that idles must not burn the agent's CPU.
+pub(crate) const SPINNING_ENDS: &str = "session.force_spinning_stop";
 
 /// One text through the model.
 fn run(session: &mut TextEmbedding, manifest: &Manifest, text: &str, want: Want) -> Result<Embedding, Error> {
