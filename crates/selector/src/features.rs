@@ -4,7 +4,7 @@
 //! any catalog. Every one of them belongs to a [`Group`], under which evidence adds up what it brought.
 
 use toolscout_core::{SideEffect, ToolCard};
-use toolscout_index::{LexicalRun, Snapshot};
+use toolscout_index::{LateMatch, LexicalRun, Snapshot, WordMatch};
 
 use crate::fuse::Fused;
 
@@ -163,18 +163,17 @@ pub(crate) fn features(
     let words_high = high(&mut all.iter().map(|one| one.lexical)).max(f64::MIN_POSITIVE);
     let cosines = || all.iter().filter_map(|one| one.cosine);
     let (cosine_low, cosine_high) = (low(&mut cosines()), high(&mut cosines()));
-    let lates = || all.iter().filter_map(|one| one.late);
-    let (late_low, late_high) = (low(&mut lates()), high(&mut lates()));
-    let compared = || all.iter().filter(|one| one.late.is_some());
-    let (content_low, content_high) =
-        (low(&mut compared().map(|one| one.late_content)), high(&mut compared().map(|one| one.late_content)));
-    let (name_low, name_high) =
-        (low(&mut compared().map(|one| one.late_name)), high(&mut compared().map(|one| one.late_name)));
+    let compared =
+        |part: fn(&LateMatch) -> f32| all.iter().filter_map(|one| one.late.as_ref()).map(part).map(f64::from);
+    let ends = |part| (low(&mut compared(part)), high(&mut compared(part)));
+    let (late_low, late_high) = ends(|found| found.score);
+    let (content_low, content_high) = ends(|found| found.content);
+    let (name_low, name_high) = ends(|found| found.name);
     let middles = || centroids.iter().flatten().copied();
     let (middle_low, middle_high) = (low(&mut middles()), high(&mut middles()));
     let scaled = |value: f64, low: f64, high: f64| if high > low { (value - low) / (high - low) } else { 0.0 };
     let ceiling = run.ceiling().max(f64::MIN_POSITIVE);
-    let long = (run.n_terms() as f64 / LONG_TERMS).min(1.0);
+    let long = length(run);
     let unknown = run.unknown();
     let multi = if about.n_steps > 1 { 1.0 } else { 0.0 };
     let wanted = toolscout_catalog::intent(about.text);
@@ -187,7 +186,9 @@ pub(crate) fn features(
         let found = &matches[at];
         let words_rel = one.lexical / words_high;
         let meaning_rel = one.cosine.map_or(0.0, |cosine| scaled(cosine, cosine_low, cosine_high));
-        let tokens_rel = one.late.map_or(0.0, |late| scaled(late, late_low, late_high));
+        let tokens = one.tokens();
+        let tokens_rel = tokens.map_or(0.0, |late| scaled(late, late_low, late_high));
+        let late = |part: fn(&LateMatch) -> f32| one.late.as_ref().map(part).map(f64::from);
         let rank = |rank: Option<u32>| rank.map_or(0.0, |rank| 10.0 / (10.0 + f64::from(rank)));
         let flag = |is: bool| if is { 1.0 } else { 0.0 };
         let (same_action, worse_action) = action(wanted, card.side_effect);
@@ -208,16 +209,17 @@ pub(crate) fn features(
             meaning_unknown: unknown * meaning_rel,
             meaning_multi: multi * meaning_rel,
             tokens_rel,
-            tokens: one.late.unwrap_or(if late_low.is_finite() { late_low } else { 0.0 }),
-            tokens_content: one.late.map_or(0.0, |_| scaled(one.late_content, content_low, content_high)),
-            tokens_name: one.late.map_or(0.0, |_| one.late_name),
-            tokens_name_rel: one.late.map_or(0.0, |_| scaled(one.late_name, name_low, name_high)),
-            tokens_first: flag(one.late.is_some_and(|late| late == late_high)),
+            tokens: tokens.unwrap_or(if late_low.is_finite() { late_low } else { 0.0 }),
+            tokens_content: late(|found| found.content)
+                .map_or(0.0, |content| scaled(content, content_low, content_high)),
+            tokens_name: late(|found| found.name).unwrap_or(0.0),
+            tokens_name_rel: late(|found| found.name).map_or(0.0, |name| scaled(name, name_low, name_high)),
+            tokens_first: flag(tokens.is_some_and(|late| late == late_high)),
             tokens_long: long * tokens_rel,
             tokens_unknown: unknown * tokens_rel,
             tokens_multi: multi * tokens_rel,
             name_has: found.name,
-            name_told: (f64::from(found.n_name) / card.words.len().max(1) as f64).min(1.0),
+            name_told: name_told(found, card),
             name_exact: flag(names(&lower, card)),
             upstream_has: found.upstream,
             upstream_middle: centroids[at].map_or(0.0, |middle| scaled(middle, middle_low, middle_high)),
@@ -232,8 +234,18 @@ pub(crate) fn features(
     all.iter().enumerate().map(one).collect()
 }
 
+/// How long a query is: 1 from [`LONG_TERMS`] terms on.
+pub(crate) fn length(run: &LexicalRun) -> f64 {
+    (run.n_terms() as f64 / LONG_TERMS).min(1.0)
+}
+
 /// A query of so many terms or more counts as long.
 const LONG_TERMS: f64 = 24.0;
+
+/// The share of a name's words that are in the query.
+pub(crate) fn name_told(found: &WordMatch, card: &ToolCard) -> f64 {
+    (f64::from(found.n_name) / card.words.len().max(1) as f64).min(1.0)
+}
 
 fn action(wanted: Option<SideEffect>, does: SideEffect) -> (f64, f64) {
     match wanted {

@@ -2,7 +2,7 @@
 //!
 //! The plain ways are here; the learned one adds features of every stage (`features.rs`, `ranker.rs`).
 
-use toolscout_index::{DenseHit, DocIdx, LexicalHit, LexicalRun, Snapshot};
+use toolscout_index::{DenseHit, DocIdx, LateMatch, LexicalHit, LexicalRun, Snapshot};
 
 use crate::evidence::FusionStage;
 use crate::features::{Features, GROUPS, Group};
@@ -18,10 +18,7 @@ pub(crate) struct Fused {
     pub(crate) dense_rank: Option<u32>,
     pub(crate) cosine: Option<f64>,
     /// Late interaction, where it was worked out.
-    pub(crate) late: Option<f64>,
-    /// The same over words that say something, and the other way round for the tool's name.
-    pub(crate) late_content: f64,
-    pub(crate) late_name: f64,
+    pub(crate) late: Option<LateMatch>,
     /// Meaning and words as the plain weighted sum sees them, 0 to 1 each.
     pub(crate) meaning: f64,
     pub(crate) words: f64,
@@ -32,6 +29,11 @@ pub(crate) struct Fused {
 impl Fused {
     pub(crate) fn score(&self) -> f64 {
         self.parts.iter().sum()
+    }
+
+    /// Late interaction, as a score.
+    pub(crate) fn tokens(&self) -> Option<f64> {
+        self.late.as_ref().map(|found| f64::from(found.score))
     }
 
     /// The plain weighted sum, by which candidates are judged before the ranker sees them.
@@ -75,8 +77,6 @@ pub(crate) fn unite(
         dense_rank,
         cosine: vector.and_then(|vector| snapshot.cosine(doc, vector)).map(f64::from),
         late: None,
-        late_content: 0.0,
-        late_name: 0.0,
         meaning: 0.0,
         words: 0.0,
         parts: [0.0; Group::ALL.len()],

@@ -36,8 +36,8 @@ pub(crate) struct Gathered {
     /// The query's token vectors, if they were used.
     pub(crate) late: Option<LateVectors>,
     pub(crate) steps: Vec<Step>,
-    /// What the ranker saw of each candidate, in no order of use to anybody but training.
-    pub(crate) seen: Vec<(DocIdx, Features)>,
+    /// What the ranker saw, for training: candidates, and the features of each in the same order.
+    pub(crate) seen: (Vec<DocIdx>, Vec<Features>),
 }
 
 /// One step of a task of several.
@@ -94,7 +94,7 @@ pub(crate) fn gather(snapshot: &Snapshot, allow: &Allow, query: &Query, options:
         .map(|(step, scores)| Step { part: step.part.clone(), best: best(scores) })
         .collect();
 
-    let mut seen = Vec::new();
+    let mut seen = (Vec::new(), Vec::new());
     if learned {
         let middle = |one: &Fused| {
             let vector = vector.filter(|_| options.upstreams)?;
@@ -104,7 +104,7 @@ pub(crate) fn gather(snapshot: &Snapshot, allow: &Allow, query: &Query, options:
         let about = About { text: &query.text, n_steps: step_runs.len(), upstreams: options.upstreams };
         let features = features(snapshot, &about, &run, &fused, &middles, &plain);
         rank(&mut fused, &features, weights(by.is_some(), has_tokens));
-        seen = fused.iter().map(|one| one.doc).zip(features).collect();
+        seen = (fused.iter().map(|one| one.doc).collect(), features);
         order(&mut fused);
         if options.cover {
             cover(&mut fused, &steps, query.limit.min(COVER_WITHIN));
@@ -192,10 +192,8 @@ fn plain_by_step(snapshot: &Snapshot, steps: &[StepRun], fused: &[Fused]) -> Vec
 fn compare_tokens(snapshot: &Snapshot, late: &LateVectors, fused: &mut [Fused]) -> TokensStage {
     let mut stage = TokensStage { low: f64::INFINITY, high: f64::NEG_INFINITY, n_candidates: 0 };
     for one in fused.iter_mut().take(LATE_CANDIDATES) {
-        if let Some(found) = snapshot.late(one.doc, late) {
-            let score = f64::from(found.score);
-            (one.late, one.late_content, one.late_name) =
-                (Some(score), f64::from(found.content), f64::from(found.name));
+        one.late = snapshot.late(one.doc, late);
+        if let Some(score) = one.tokens() {
             stage.n_candidates += 1;
             (stage.low, stage.high) = (stage.low.min(score), stage.high.max(score));
         }

@@ -1,12 +1,13 @@
 //! From a query to a few tools.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use toolscout_core::{Caller, Generation, Score, SideEffect, ToolCard, ToolId, UpstreamId};
 use toolscout_embed::TokenVectors;
-use toolscout_index::{Allow, DenseHit, DocIdx, IndexState, LateVectors, LexicalRun, Snapshot};
+use toolscout_index::{Allow, DenseHit, DocIdx, IndexState, LateMatch, LateVectors, LexicalRun, Snapshot};
 use toolscout_policy::Policy;
 use toolscout_quality::QualityView;
 
@@ -16,7 +17,7 @@ use crate::evidence::{
     Alignment, Candidate, ConfidenceStage, DenseStage, Evidence, Fate, LexicalStage, MAX_CANDIDATES, MAX_TERMS, Part,
     Side, StepStage,
 };
-use crate::features::{Features, Group};
+use crate::features::{Features, Group, length, name_told};
 use crate::fuse::Fused;
 use crate::gather::{Gathered, gather};
 use crate::options::{Fusion, SelectorOptions};
@@ -214,11 +215,11 @@ pub fn select_with(
                 parts,
                 lexical: (one.lexical > 0.0).then_some(Side { rank: one.lexical_rank, score: one.lexical }),
                 dense: one.cosine.map(|score| Side { rank: one.dense_rank, score }),
-                tokens: one.late,
+                tokens: one.tokens(),
                 alignments: late
                     .as_ref()
                     .filter(|_| rank as usize <= n_detailed)
-                    .map_or_else(Vec::new, |late| alignments(snapshot, late, one.doc)),
+                    .map_or_else(Vec::new, |late| alignments(snapshot, late, one)),
                 terms,
                 terms_rest,
                 fate,
@@ -295,7 +296,7 @@ pub fn trace(snapshot: &Snapshot, policy: &Policy, caller: &Caller, query: &Quer
     let docs: Vec<DocIdx> = fused.iter().take(query.limit + DETAILED_BEYOND_LIMIT).map(|one| one.doc).collect();
     let signs = signs(snapshot, &run, &fused, &near, &docs, options.fusion == Fusion::Learned).to_array().to_vec();
     let candidate = |(doc, features): (DocIdx, Features)| (snapshot.card(doc).id.clone(), features.to_array().to_vec());
-    Trace { candidates: seen.into_iter().map(candidate).collect(), signs }
+    Trace { candidates: seen.0.into_iter().zip(seen.1).map(candidate).collect(), signs }
 }
 
 /// What confidence is judged by. `docs` are the first of `fused`.
@@ -312,14 +313,12 @@ fn signs(
     let ceiling = run.ceiling().max(f64::MIN_POSITIVE);
     Signs {
         best_cosine: near.first().map(|hit| f64::from(hit.cosine)),
-        best_tokens: fused.iter().filter_map(|one| one.late).reduce(f64::max),
+        best_tokens: fused.iter().filter_map(Fused::tokens).reduce(f64::max),
         best_coverage: matches.iter().map(|found| found.coverage).fold(0.0, f64::max),
         first_words: first.map_or(0.0, |(one, _)| one.lexical / ceiling),
-        first_name: first.map_or(0.0, |(one, found)| {
-            (f64::from(found.n_name) / snapshot.card(one.doc).words.len().max(1) as f64).min(1.0)
-        }),
+        first_name: first.map_or(0.0, |(one, found)| name_told(found, snapshot.card(one.doc))),
         unknown_words: run.unknown(),
-        length: (run.n_terms() as f64 / 24.0).min(1.0),
+        length: length(run),
         // Points of another method are no measure: then an ordinary lead is taken for granted.
         lead: if is_learned { lead(fused) } else { ORDINARY_LEAD },
     }
@@ -334,15 +333,20 @@ fn lead(fused: &[Fused]) -> f64 {
 /// The middle of what was measured over the open sets.
 const ORDINARY_LEAD: f64 = 0.5;
 
+/// What late interaction found, worked out now for a candidate that was not among the best before ranking.
+fn found_by_tokens<'a>(snapshot: &Snapshot, late: &LateVectors, one: &'a Fused) -> Option<Cow<'a, LateMatch>> {
+    one.late.as_ref().map(Cow::Borrowed).or_else(|| snapshot.late(one.doc, late).map(Cow::Owned))
+}
+
 /// The words of query and card that are nearest to each other, best first.
-fn alignments(snapshot: &Snapshot, late: &LateVectors, doc: DocIdx) -> Vec<Alignment> {
-    let Some(found) = snapshot.late(doc, late) else { return Vec::new() };
+fn alignments(snapshot: &Snapshot, late: &LateVectors, one: &Fused) -> Vec<Alignment> {
+    let Some(found) = found_by_tokens(snapshot, late, one) else { return Vec::new() };
     let mut alignments: Vec<Alignment> = late
         .words()
         .zip(&found.best)
         .filter(|(word, _)| word.chars().any(char::is_alphanumeric))
         .filter_map(|(word, (token, cosine))| {
-            let card = snapshot.late_word(doc, *token)?.to_owned();
+            let card = snapshot.late_word(one.doc, *token)?.to_owned();
             Some(Alignment { query: word.to_owned(), card, cosine: *cosine })
         })
         .collect();
