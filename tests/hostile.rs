@@ -85,6 +85,8 @@ fn a_crawl_of_all_misbehaviours_ends_and_keeps_every_good_tool() {
         Behave::Grandchild,
         Behave::Stubborn,
         Behave::HiddenText,
+        Behave::TurnsInvisible,
+        Behave::TurnsInjected,
         Behave::Sloppy,
     ];
     for behave in listing_is_fine {

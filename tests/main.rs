@@ -4,16 +4,18 @@
 //! 2. [`readme`]: so does every other.
 //! 3. [`real_servers`]: servers from npm and PyPI are crawled, found and called, over HTTP and stdio, in both eras.
 //! 4. [`hostile`]: whatever an upstream does, nothing hangs, leaks a process, panics or loses a good tool.
-//! 5. [`inspector`]: somebody else's client can use us.
-//! 6. [`crash`]: `kill -9` at any moment costs at most what was being written.
-//! 7. [`suite`]: an eval makes its catalog by asking servers, and stops where a label or a server fails.
-//! 8. [`tidy`]: the house keeps its own rules.
+//! 5. [`hostile_text`]: a definition that begins to speak to the model reaches no model.
+//! 6. [`inspector`]: somebody else's client can use us.
+//! 7. [`crash`]: `kill -9` at any moment costs at most what was being written.
+//! 8. [`suite`]: an eval makes its catalog by asking servers, and stops where a label or a server fails.
+//! 9. [`tidy`]: the house keeps its own rules.
 //!
 //! Nothing here is skipped: what a test needs it has set up by `tests/setup`, or fails saying how to do so.
 
 mod crash;
 mod demo;
 mod hostile;
+mod hostile_text;
 mod inspector;
 mod kit;
 mod readme;

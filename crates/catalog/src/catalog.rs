@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use toolscout_core::text::{preview, sanitize};
 use toolscout_core::{ContentHash, Generation, Timestamp, ToolCard, ToolId, ToolName, UpstreamId};
+use toolscout_scan::{Scan, ScanOptions, Screen};
 use toolscout_store::{Batch, Store, Tree, TreeName};
 
 use crate::card::{self, Built};
@@ -23,6 +24,7 @@ pub struct Catalog {
     view: ArcSwap<CatalogView>,
     tree: Tree,
     overlays: Overlays,
+    screening: ScanOptions,
     writer: Mutex<Writer>,
 }
 
@@ -84,6 +86,8 @@ struct Writer {
     entries: BTreeMap<UpstreamId, BTreeMap<ToolName, Entry>>,
     /// Tools by name and input schema; those with two and more are families.
     groups: HashMap<FamilyKey, BTreeSet<ToolId>>,
+    /// What was found in the definitions; only of tools in which anything was.
+    scans: BTreeMap<ToolId, Arc<Scan>>,
     /// Generations that have rows, oldest first, with their number of touched tools.
     history: VecDeque<(Generation, usize)>,
     oldest: Generation,
@@ -122,6 +126,7 @@ struct Span {
 
 struct NewTool {
     card: Arc<ToolCard>,
+    scan: Scan,
     entry: Entry,
     /// The definition's row, where it has to be written.
     row: Option<Vec<u8>>,
@@ -134,6 +139,11 @@ impl Catalog {
     /// this program changed, that is a generation of its own in which every tool counts as changed. So everyone who opens
     /// a store brings the same overlays.
     pub fn open(store: &Store, overlays: Overlays) -> Result<Self, Error> {
+        Self::open_with(store, overlays, ScanOptions::default())
+    }
+
+    /// The same, and what becomes of hostile text is decided by `screening`: see [`CatalogView::screen`].
+    pub fn open_with(store: &Store, overlays: Overlays, screening: ScanOptions) -> Result<Self, Error> {
         let tree = store.tree(TreeName::Catalog)?;
         let stamp = cards_stamp(&overlays);
         let meta: Option<MetaRow> =
@@ -156,6 +166,7 @@ impl Catalog {
         let mut writer = Writer {
             entries: BTreeMap::new(),
             groups: HashMap::new(),
+            scans: BTreeMap::new(),
             history,
             oldest: meta.oldest,
             subscribers: Vec::new(),
@@ -175,10 +186,13 @@ impl Catalog {
             let built = in_parallel(&texts, |(id, _, key, bytes)| {
                 let definition: Value = rows::decode(key.as_bytes(), bytes)?;
                 let tags = upstreams.get(&id.upstream).map_or(&[][..], |row| &row.tags);
-                Ok::<_, Error>(card::build(id, &definition, tags, overlays.get(id)))
+                Ok::<_, Error>((card::build(id, &definition, tags, overlays.get(id)), scan_of(&screening, &definition)))
             });
             for ((id, row, _, _), built) in texts.into_iter().zip(built) {
-                let built = built?;
+                let (built, scan) = built?;
+                if !scan.is_empty() {
+                    writer.scans.insert(id.clone(), Arc::new(scan));
+                }
                 let family = family_key(&built);
                 writer.groups.entry(family).or_default().insert(id.clone());
                 let entry = Entry { raw: row.raw, family, label: row.label.clone().map(Into::into) };
@@ -197,8 +211,10 @@ impl Catalog {
             writer.history.push_back((meta.generation, 0));
         }
         let families = families_of(writer.groups.values());
-        let view = CatalogView { generation: meta.generation, tools, upstreams, families, ..CatalogView::default() };
-        Ok(Self { view: ArcSwap::from_pointee(view), tree, overlays, writer: Mutex::new(writer) })
+        let screen = Arc::new(Screen::new(&writer.scans, tools.iter().map(|card| &card.id), &screening));
+        let view =
+            CatalogView { generation: meta.generation, tools, upstreams, families, screen, ..CatalogView::default() };
+        Ok(Self { view: ArcSwap::from_pointee(view), tree, overlays, screening, writer: Mutex::new(writer) })
     }
 
     /// What a store's catalog remembers of its upstreams, without opening it: makes no cards and no generation.
@@ -502,7 +518,12 @@ impl Catalog {
                 let built = card::build(&id, &definition, &tags, self.overlays.get(&id));
                 view.get(&id).is_some_and(|card| **card == built.card)
             };
-            if same_card && same_label {
+            // A scan reads more than the card shows, so a change in what only it reads is no quiet one.
+            let same_scan = same_card && {
+                let scan = scan_of(&self.screening, &definition);
+                writer.scans.get(&id).map_or_else(|| scan.is_empty(), |known| **known == scan)
+            };
+            if same_card && same_label && same_scan {
                 quiet.push((name, raw, rows::encode(&definition)));
             } else {
                 fresh.push((name, raw, definition));
@@ -527,13 +548,13 @@ impl Catalog {
         }
         let built = in_parallel(&fresh, |(name, _, definition)| {
             let id = ToolId::new(upstream.clone(), name.clone());
-            card::build(&id, definition, &tags, self.overlays.get(&id))
+            (card::build(&id, definition, &tags, self.overlays.get(&id)), scan_of(&self.screening, definition))
         });
-        for ((name, raw, definition), built) in fresh.iter().zip(built) {
+        for ((name, raw, definition), (built, scan)) in fresh.iter().zip(built) {
             let known = old_entries.get(name).is_some_and(|old| old.raw == *raw);
             let entry = Entry { raw: *raw, family: family_key(&built), label: labels.get(name).map(Into::into) };
             let row = (!known).then(|| rows::encode(definition));
-            tools.insert(name.clone(), Some(NewTool { card: Arc::new(built.card), entry, row }));
+            tools.insert(name.clone(), Some(NewTool { card: Arc::new(built.card), scan, entry, row }));
         }
         let n_gone = tools.values().filter(|tool| tool.is_none()).count();
         let n_new = tools.iter().filter(|(name, tool)| tool.is_some() && !old_entries.contains_key(*name)).count();
@@ -625,7 +646,7 @@ impl Catalog {
         }
         self.tree.apply(batch)?;
         (writer.history, writer.oldest) = (history, oldest);
-        let view = Arc::new(writer.publish(&old, steps, generation));
+        let view = Arc::new(writer.publish(&old, steps, generation, &self.screening));
         self.view.store(view.clone());
         let change = Change { view, diff };
         if is_new {
@@ -688,7 +709,13 @@ impl Writer {
     }
 
     /// Takes written steps into memory and makes the view after them.
-    fn publish(&mut self, old: &CatalogView, steps: Vec<Step>, generation: Generation) -> CatalogView {
+    fn publish(
+        &mut self,
+        old: &CatalogView,
+        steps: Vec<Step>,
+        generation: Generation,
+        screening: &ScanOptions,
+    ) -> CatalogView {
         let mut upstreams = old.upstreams.clone();
         let mut cards: BTreeMap<ToolId, Option<Arc<ToolCard>>> = BTreeMap::new();
         let mut groups: BTreeSet<FamilyKey> = BTreeSet::new();
@@ -707,7 +734,11 @@ impl Writer {
                         members.remove(&id);
                     }
                 }
+                self.scans.remove(&id);
                 let card = tool.map(|tool| {
+                    if !tool.scan.is_empty() {
+                        self.scans.insert(id.clone(), Arc::new(tool.scan));
+                    }
                     groups.insert(tool.entry.family);
                     self.groups.entry(tool.entry.family).or_default().insert(id.clone());
                     entries.insert(name, tool.entry);
@@ -731,8 +762,14 @@ impl Writer {
                 self.groups.remove(&key);
             }
         }
+        let is_touched = !cards.is_empty();
         let tools = merge(&old.tools, cards);
-        CatalogView { generation, tools, upstreams, families, ..CatalogView::default() }
+        let screen = match is_touched {
+            // Who else has which tools decides too, so a change anywhere is a reason to look again.
+            true => Arc::new(Screen::new(&self.scans, tools.iter().map(|card| &card.id), screening)),
+            false => Arc::clone(&old.screen),
+        };
+        CatalogView { generation, tools, upstreams, families, screen, ..CatalogView::default() }
     }
 
     /// The families after these groups changed and these tools were touched.
@@ -763,6 +800,11 @@ impl Writer {
         }
         if is_same { old.clone() } else { Arc::new(families) }
     }
+}
+
+/// What is found in a definition, unless nobody wants to know.
+fn scan_of(screening: &ScanOptions, definition: &Value) -> Scan {
+    if screening.is_off() { Scan::default() } else { toolscout_scan::scan(definition) }
 }
 
 fn family(members: &BTreeSet<ToolId>) -> Option<Arc<Family>> {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
 use toolscout_core::{Generation, ToolCard, ToolId, UpstreamId};
+use toolscout_scan::Screen;
 
 use crate::UpstreamRow;
 
@@ -16,6 +17,8 @@ pub struct CatalogView {
     pub tools: Vec<Arc<ToolCard>>,
     /// Every upstream there is a row for.
     pub upstreams: BTreeMap<UpstreamId, Arc<UpstreamRow>>,
+    /// Whose text is hostile: decided once, when the generation was made.
+    pub screen: Arc<Screen>,
     pub(crate) families: Families,
     /// Wire name to position, made when first asked.
     pub(crate) wire: OnceLock<HashMap<String, u32>>,

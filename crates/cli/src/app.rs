@@ -94,7 +94,8 @@ impl App {
         let (catalog, model, second) = std::thread::scope(|scope| {
             let model = scope.spawn(load);
             let second = scope.spawn(|| second_stage(settings));
-            let catalog = overlays(config).and_then(|overlays| Ok(Catalog::open(&store, overlays)?));
+            let catalog =
+                overlays(config).and_then(|overlays| Ok(Catalog::open_with(&store, overlays, settings.scan.clone())?));
             (catalog, model.join(), second.join())
         });
         let catalog = Arc::new(catalog.context("open the catalog")?);
@@ -227,6 +228,7 @@ fn gateway_options(settings: &Settings) -> GatewayOptions {
         pinned: settings.search.pinned.clone(),
         keep_queries: settings.search.store_queries,
         confirm_from: settings.call.confirm_from,
+        max_result_bytes: usize::try_from(settings.call.max_result_bytes).unwrap_or(usize::MAX),
         ..GatewayOptions::default()
     }
 }
@@ -416,14 +418,17 @@ impl Recrawl for OnDemand {
 pub(crate) fn recrawl_response(crawled: Crawled) -> RecrawlResponse {
     let id = crawled.upstream.to_string();
     match crawled.outcome {
-        Outcome::Listed { n_tools, added, changed, removed, skipped, truncated, .. } => {
+        Outcome::Listed { n_tools, added, changed, removed, skipped, truncated, hostile, suspicious, .. } => {
             let unusable = (!skipped.is_empty()).then(|| format!("{} tools could not be taken", skipped.len()));
             let problem = truncated.or(unusable);
-            RecrawlResponse { id, n_tools, added, changed, removed, state: "ready".to_owned(), problem }
+            let state = "ready".to_owned();
+            RecrawlResponse { id, n_tools, added, changed, removed, hostile, suspicious, state, problem }
         }
         Outcome::Failed { state, reason, hint, n_tools } => {
             let problem = Some(hint.map_or(reason.clone(), |hint| format!("{reason} ({hint})")));
-            RecrawlResponse { id, n_tools, added: 0, changed: 0, removed: 0, state: state.as_str().to_owned(), problem }
+            let (added, changed, removed, hostile, suspicious) = (0, 0, 0, 0, 0);
+            let state = state.as_str().to_owned();
+            RecrawlResponse { id, n_tools, added, changed, removed, hostile, suspicious, state, problem }
         }
         Outcome::Stopped => RecrawlResponse {
             id,
@@ -431,6 +436,8 @@ pub(crate) fn recrawl_response(crawled: Crawled) -> RecrawlResponse {
             added: 0,
             changed: 0,
             removed: 0,
+            hostile: 0,
+            suspicious: 0,
             state: "stale".to_owned(),
             problem: Some("the crawler was stopped".to_owned()),
         },

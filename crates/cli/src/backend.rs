@@ -78,7 +78,7 @@ impl Backend {
         match self {
             Self::Here(app) => {
                 let request = DetailsRequest { ids: ids.to_vec() };
-                ops::details(&app.services, &me(), request).await.map_err(failed)
+                ops::details(&app.services, &me(), request, ops::Reader::Operator).await.map_err(failed)
             }
             Self::Server(server) => {
                 let mut answer = DetailsResponse { tools: Vec::new(), unknown: Vec::new() };
@@ -282,7 +282,7 @@ impl Refused {
             "bad_request" | "invalid_arguments" | "bad_request_state" => Exit::Usage,
             "unknown_tool" | "unknown_selection" | "unknown_upstream" => Exit::NoMatch,
             "not_permitted" | "needs_confirmation" | "unauthorized" | "forbidden" => Exit::NotPermitted,
-            "quarantined" => Exit::NotPermitted,
+            "quarantined" | "hostile_text" => Exit::NotPermitted,
             code if code.starts_with("upstream_") => Exit::Upstream,
             _ => Exit::Failed,
         }

@@ -44,9 +44,14 @@ impl Job {
         let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         let upstream = self.upstream;
         match &outcome {
-            Outcome::Listed { n_tools, added, changed, removed, skipped, .. } => tracing::info!(
-                %upstream, n_tools, added, changed, removed, n_skipped = skipped.len(), took_ms, "upstream listed"
-            ),
+            Outcome::Listed { n_tools, added, changed, removed, skipped, hostile, suspicious, .. } => {
+                tracing::info!(
+                    %upstream, n_tools, added, changed, removed, n_skipped = skipped.len(), took_ms, "upstream listed"
+                );
+                if hostile + suspicious > 0 {
+                    tracing::warn!(%upstream, n_withheld = hostile, n_suspicious = suspicious, "hostile text in definitions");
+                }
+            }
             Outcome::Failed { state, reason, .. } => {
                 tracing::warn!(%upstream, state = state.as_str(), reason, took_ms, "upstream not listed");
             }
@@ -89,7 +94,10 @@ impl Job {
 
     fn listed(&self, change: &Change, skipped: Vec<Skipped>, truncated: Option<String>) -> Outcome {
         let row = change.view.upstream(&self.upstream);
+        let (hostile, suspicious) = change.view.screen.counts(&self.upstream);
         Outcome::Listed {
+            hostile,
+            suspicious,
             n_tools: row.map_or(0, |row| row.n_tools),
             added: change.diff.added.len(),
             changed: change.diff.changed.len(),

@@ -62,6 +62,10 @@ pub enum Outcome {
         changed: usize,
         /// Tools that are gone.
         removed: usize,
+        /// Tools that are withheld for hostile text.
+        hostile: usize,
+        /// Tools that are shown although a scan found something in their texts.
+        suspicious: usize,
         /// What could not be taken.
         skipped: Vec<Skipped>,
         /// Why the listing ended early, if it did.

@@ -71,7 +71,8 @@ impl Bench {
 
         // The catalog is made anew each time, or an earlier one would shine through. Only vectors are kept.
         let store = Store::temporary().map_err(Error::build("open a temporary store"))?;
-        let catalog = Catalog::open(&store, Overlays::default()).map_err(Error::build("open the catalog"))?;
+        let catalog = Catalog::open_with(&store, Overlays::default(), toolscout_scan::ScanOptions::off())
+            .map_err(Error::build("open the catalog"))?;
         let imported =
             catalog.import_jsonl(tools.text.as_slice(), Timestamp(0)).map_err(Error::build("fill the catalog"))?;
         for problem in &imported.problems {

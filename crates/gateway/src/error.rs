@@ -92,6 +92,16 @@ pub enum OpError {
         /// The same tool on other upstreams, as far as it works and the caller may see it.
         siblings: Vec<String>,
     },
+    /// The tool's definition holds a text that speaks to the model: only the operator can let it through.
+    #[error("`{tool}` is withheld for hostile text: {reason}")]
+    HostileText {
+        /// The tool.
+        tool: ToolId,
+        /// What was found, in our own words: none of the server's.
+        reason: String,
+        /// The same tool on other upstreams, as far as it works and the caller may see it.
+        siblings: Vec<String>,
+    },
     /// Credentials are missing or wrong.
     #[error("a valid bearer token is required")]
     Unauthorized,
@@ -128,6 +138,14 @@ pub enum OpError {
     /// A bug or a broken disk on our side. The log has it under the id.
     #[error("internal error")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What to do instead of calling a tool that is withheld.
+fn elsewhere(siblings: &[String]) -> String {
+    match siblings {
+        [] => "find another tool with search_tools".to_owned(),
+        siblings => format!("the same tool elsewhere: {}", siblings.join(", ")),
+    }
 }
 
 fn told(what: HeldWhat) -> &'static str {
@@ -177,6 +195,7 @@ impl OpError {
                 }
             },
             Self::Quarantined { held, .. } => row(held.what.as_str(), StatusCode::SERVICE_UNAVAILABLE, Fault::Upstream),
+            Self::HostileText { .. } => row("hostile_text", StatusCode::FORBIDDEN, Fault::Upstream),
             Self::Unauthorized => row("unauthorized", StatusCode::UNAUTHORIZED, Fault::Caller),
             Self::Forbidden { .. } => row("forbidden", StatusCode::FORBIDDEN, Fault::Caller),
             Self::TooLarge { .. } => row("too_large", StatusCode::PAYLOAD_TOO_LARGE, Fault::Caller),
@@ -213,6 +232,7 @@ impl OpError {
             | Self::Denied { .. }
             | Self::NeedsConfirmation { .. }
             | Self::State { .. }
+            | Self::HostileText { .. }
             | Self::Unauthorized
             | Self::Forbidden { .. }
             | Self::TooLarge { .. }
@@ -251,12 +271,12 @@ impl OpError {
                 (None, Retry::Never) => None,
             },
             Self::Quarantined { held, siblings, .. } => {
-                let instead = match siblings.as_slice() {
-                    [] => "find another tool with search_tools".to_owned(),
-                    siblings => format!("the same tool elsewhere: {}", siblings.join(", ")),
-                };
+                let instead = elsewhere(siblings);
                 let until = held.until.map(|until| format!("; it is tried again from {}", until.rfc3339()));
                 Some(format!("{instead}{}", until.unwrap_or_default()))
+            }
+            Self::HostileText { siblings, .. } => {
+                Some(format!("{}; the operator can let it through (scan.allow)", elsewhere(siblings)))
             }
             Self::Unauthorized => Some("send `Authorization: Bearer …`".to_owned()),
             Self::Forbidden { .. } => Some("the operator can add it to the allowed hosts or origins".to_owned()),
@@ -279,6 +299,9 @@ impl OpError {
                 "tool": tool, "state": held.what.as_str(), "since": held.since.rfc3339(), "reason": held.reason,
                 "until": held.until.map(|until| until.rfc3339()), "siblings": siblings,
             })),
+            Self::HostileText { tool, reason, siblings } => {
+                Some(json!({ "tool": tool, "state": "hostile_text", "reason": reason, "siblings": siblings }))
+            }
             _ => None,
         }
     }

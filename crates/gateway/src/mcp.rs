@@ -92,7 +92,10 @@ impl Mcp {
                 Err(error) => Err(error),
             },
             metatools::GET_TOOL_DETAILS => match lenient::details(&arguments).map_err(bad) {
-                Ok(asked) => ops::details(services, &caller, asked).await.and_then(|details| answer(&details)),
+                Ok(asked) => {
+                    let told = ops::details(services, &caller, asked, ops::Reader::Model).await;
+                    told.and_then(|details| answer(&details))
+                }
                 Err(error) => Err(error),
             },
             metatools::EXPLAIN_SELECTION => match lenient::explain(&arguments).map_err(bad) {

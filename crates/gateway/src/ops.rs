@@ -13,7 +13,7 @@ mod select;
 
 pub use call::{Conditions, call};
 pub use catalog::{ToolsQuery, decide_quality, quality, readiness, recrawl, selections, tool, tools, upstreams};
-pub use details::details;
+pub use details::{Reader, details};
 pub use explain::explain;
 pub use search::search;
 pub use select::select_for_model;

@@ -113,7 +113,7 @@ pub struct NoMatch {
 pub struct Withheld {
     /// How many.
     pub count: u64,
-    /// How many per kind of reason: `policy`.
+    /// How many per kind of reason: `policy`, `quarantined`, `upstream_down`, `hostile_text`.
     pub reasons: BTreeMap<String, u64>,
 }
 
@@ -171,6 +171,28 @@ pub struct ToolDetails {
     pub family: Vec<String>,
     /// Whether its upstream answers: `ready`, `stale`, `needs_auth`, `unreachable`.
     pub upstream_state: String,
+    /// Why it is withheld for hostile text, if it is: in our words alone. Over MCP its own texts are then left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withheld: Option<String>,
+    /// What a scan found in its texts, gravest first. For operators: empty over MCP.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<TextFinding>,
+}
+
+/// Something in a tool's definition that speaks to the model or hides from people.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct TextFinding {
+    /// `hidden_unicode`, `terminal_escape`, `instructions`, `secret_request`, `cross_tool`, `smuggling`, `encoded_blob`,
+    /// `homoglyph`, `padding` or `oversized`.
+    pub kind: String,
+    /// `low`, `medium` or `high`.
+    pub severity: String,
+    /// Where in the definition.
+    pub at: String,
+    /// The text around it, bounded, hidden characters spelt out. The upstream's words.
+    pub excerpt: String,
+    /// What is wrong with it.
+    pub why: String,
 }
 
 /// An id that names nothing.
@@ -401,6 +423,12 @@ pub struct UpstreamStatus {
     pub reason: String,
     /// How many of its tools are in the catalog.
     pub n_tools: usize,
+    /// Of these, tools that are withheld for hostile text.
+    #[serde(default)]
+    pub hostile: usize,
+    /// Of these, tools that are shown although a scan found something in their texts.
+    #[serde(default)]
+    pub suspicious: usize,
     /// What the server calls itself. For display only.
     pub server: String,
     /// The protocol version spoken with it.
@@ -492,6 +520,12 @@ pub struct RecrawlResponse {
     pub changed: usize,
     /// See `added`.
     pub removed: usize,
+    /// See [`UpstreamStatus::hostile`].
+    #[serde(default)]
+    pub hostile: usize,
+    /// See [`UpstreamStatus::suspicious`].
+    #[serde(default)]
+    pub suspicious: usize,
     /// Its state afterwards.
     pub state: String,
     /// What went wrong, if anything.

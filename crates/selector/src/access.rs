@@ -1,4 +1,4 @@
-//! Who is let in: the caller's filters, then policy, then quality. What does not pass is never a candidate.
+//! Who is let in: the caller's filters, then policy, then hostile text and quality. What does not pass is never a candidate.
 
 use toolscout_core::{Caller, ToolCard};
 use toolscout_index::{Allow, DocIdx, DocSet, Snapshot};
@@ -10,6 +10,8 @@ use crate::select::Query;
 
 /// The kind of reason for which policy withholds tools. Quality has its own.
 const POLICY: &str = "policy";
+/// The kind of reason for which a tool is withheld whose definition speaks to the model.
+const HOSTILE_TEXT: &str = "hostile_text";
 
 /// Whether a card passes the caller's own filters.
 pub(crate) fn passes_filters(card: &ToolCard, query: &Query) -> bool {
@@ -30,7 +32,7 @@ pub(crate) fn hidden_by(card: &ToolCard, policy: &Policy, caller: &Caller) -> Op
     }
 }
 
-/// The tools that may be candidates. Quality is asked last: what policy hides is counted as hidden and as nothing else.
+/// The tools that may be candidates. Policy is asked before the others: what it hides is counted as hidden and as nothing else.
 pub(crate) fn admit(
     snapshot: &Snapshot,
     quality: &QualityView,
@@ -56,7 +58,7 @@ pub(crate) fn admit(
         }
         // Nobody but the held ones has to be looked at: that a tool is broken must not slow every search.
         let view = snapshot.view();
-        held.iter().for_each(|doc| hold(&view.tools[doc as usize], quality, &mut stage));
+        held.iter().for_each(|doc| hold(&view.tools[doc as usize], snapshot, quality, &mut stage));
         let docs = (0u32..).zip(&view.tools).map(|(doc, _)| doc);
         let allowed: DocSet = docs.filter(|doc| !held.contains(*doc)).collect();
         stage.n_allowed = allowed.len() as u64;
@@ -67,7 +69,7 @@ pub(crate) fn admit(
     for (card, doc) in snapshot.view().tools.iter().zip(0u32..).filter(|(card, _)| passes_filters(card, query)) {
         stage.n_in_filters += 1;
         match hidden_by(card, policy, caller) {
-            None if held.contains(doc) => hold(card, quality, &mut stage),
+            None if held.contains(doc) => hold(card, snapshot, quality, &mut stage),
             None => allowed.insert(doc),
             // Not the rule itself: evidence is read by agents, and what rules there are is the operator's business.
             Some(_rule) => *stage.denied.entry(POLICY.to_owned()).or_default() += 1,
@@ -77,10 +79,16 @@ pub(crate) fn admit(
     (Allow::Only(allowed), stage)
 }
 
-/// The tools that quality withholds. Mostly none; found from their ids, so that a search does not ask for every tool.
+/// The tools that are withheld for their text or by quality. Mostly none; found from their ids, so that a search does not ask
+/// for every tool.
 fn held_docs(snapshot: &Snapshot, quality: &QualityView) -> DocSet {
     let view = snapshot.view();
     let mut held = DocSet::default();
+    for id in view.screen.withheld() {
+        if let Some(doc) = view.position(id) {
+            held.insert(doc as DocIdx);
+        }
+    }
     if quality.holds_nothing() {
         return held;
     }
@@ -93,12 +101,15 @@ fn held_docs(snapshot: &Snapshot, quality: &QualityView) -> DocSet {
     held
 }
 
-/// Notes that quality withholds a tool that the caller may see.
-fn hold(card: &ToolCard, quality: &QualityView, stage: &mut AccessStage) {
-    let Standing::Held(held) = quality.standing(&card.id) else { return };
-    *stage.denied.entry(held.what.as_str().to_owned()).or_default() += 1;
+/// Notes why a tool that the caller may see is withheld. A hostile text outweighs whether the tool works.
+fn hold(card: &ToolCard, snapshot: &Snapshot, quality: &QualityView, stage: &mut AccessStage) {
+    let (what, since, reason) = match (snapshot.view().screen.reason(&card.id), quality.standing(&card.id)) {
+        (Some(reason), _) => (HOSTILE_TEXT, None, reason),
+        (None, Standing::Held(held)) => (held.what.as_str(), Some(held.since), held.reason),
+        (None, Standing::Open | Standing::Trial(_)) => return,
+    };
+    *stage.denied.entry(what.to_owned()).or_default() += 1;
     if stage.held.len() < MAX_HELD {
-        let (what, since) = (held.what.as_str().to_owned(), held.since);
-        stage.held.push(HeldTool { id: card.id.clone(), what, since, reason: held.reason });
+        stage.held.push(HeldTool { id: card.id.clone(), what: what.to_owned(), since, reason });
     }
 }

@@ -68,25 +68,26 @@ pub struct AccessStage {
     /// Kind of reason → how many of the filtered tools it denied. Never the rules themselves.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub denied: BTreeMap<String, u64>,
-    /// Tools that the caller may see and that quality withholds, at most [`MAX_HELD`].
+    /// Tools that the caller may see and that are withheld for their text or by quality, at most [`MAX_HELD`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held: Vec<HeldTool>,
 }
 
-/// A tool that does not work at the moment.
+/// A tool that is withheld: it does not work at the moment, or its text is hostile.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HeldTool {
     /// The tool.
     pub id: ToolId,
-    /// `quarantined` or `upstream_down`.
+    /// `quarantined`, `upstream_down` or `hostile_text`.
     pub what: String,
-    /// Since when.
-    pub since: Timestamp,
+    /// Since when, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
     /// Why.
     pub reason: String,
 }
 
-/// Tools that do not work that are written down; the others are counted.
+/// Tools that are withheld that are written down; the others are counted.
 pub const MAX_HELD: usize = 50;
 
 /// The search by words.

@@ -111,7 +111,7 @@ pub enum NoMatchReason {
     FiltersLeaveNothing,
     /// Policy lets this caller see none of the tools that the filters leave.
     NothingPermitted,
-    /// Every tool that filters and policy leave is in quarantine, or its server is down.
+    /// Every tool that filters and policy leave is in quarantine, its server is down, or its text is hostile.
     NothingWorks,
     /// Not one word of the query is known, and there is no meaning to go by.
     NoWordMatches,
@@ -126,7 +126,7 @@ impl NoMatchReason {
             Self::NothingIndexed => "no tools are indexed yet",
             Self::FiltersLeaveNothing => "no tool passes the filters",
             Self::NothingPermitted => "policy permits none of the tools that pass the filters",
-            Self::NothingWorks => "every tool that passes the filters and policy is out of order",
+            Self::NothingWorks => "every tool that passes the filters and policy is out of order or withheld",
             Self::NoWordMatches => "no tool shares a word with the query",
             Self::NothingNear => "no tool is near enough to the query",
         }

@@ -47,7 +47,7 @@ pub enum WhyStage {
     Unknown,
     /// The caller's filters exclude it.
     Filtered,
-    /// It was in quarantine, or its server was down.
+    /// It was in quarantine, its server was down, or its definition holds a text that speaks to the model.
     Withheld,
     /// Neither words nor meaning proposed it.
     NotACandidate,
@@ -90,7 +90,8 @@ pub fn why_not(evidence: &Evidence, asked: &Asked<'_>, id: &ToolId) -> WhyNot {
         return answer(WhyStage::Filtered, filter_reason(card, &filters));
     }
     if let Some(held) = access.held.iter().find(|held| held.id == *id) {
-        return answer(WhyStage::Withheld, format!("{} since {}: {}", held.what, held.since.rfc3339(), held.reason));
+        let since = held.since.map(|since| format!(" since {}", since.rfc3339())).unwrap_or_default();
+        return answer(WhyStage::Withheld, format!("{}{since}: {}", held.what, held.reason));
     }
     let mut reason = format!(
         "neither words ({} candidates) nor meaning ({}) put it among the best {} of {} permitted tools",

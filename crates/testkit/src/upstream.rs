@@ -83,6 +83,10 @@ behaviours! {
     SlowCall = "slow-call",
     /// After a call it has another tool, and says so.
     ChangesTools = "changes-tools",
+    /// After a call, and it says so, a parameter of its tool `echo` holds an order in characters that nobody sees.
+    TurnsInvisible = "turns-invisible",
+    /// After a call, and it says so, the description of its tool `echo` gives the model an order, once plainly.
+    TurnsInjected = "turns-injected",
     /// Calls give `isError: true`.
     ErrorResults = "error-results",
     /// Calls give a JSON-RPC error whose message repeats the environment variable `SCRIPTED_SECRET`.
@@ -109,6 +113,14 @@ behaviours! {
     ForgetsSessions = "forgets-sessions",
     /// `server/discover` lacks its cache hints, `initialize` the server's identity.
     Sloppy = "sloppy",
+}
+
+/// What the orders of [`Behave::TurnsInvisible`] and [`Behave::TurnsInjected`] say: nothing else holds this word.
+pub const ORDER: &str = "zebracadabra";
+
+/// A text in tag characters, which show nothing.
+pub fn in_tags(text: &str) -> String {
+    text.bytes().filter_map(|b| char::from_u32(0xE0000 + u32::from(b & 0x7F))).collect()
 }
 
 /// A command line of the scripted server under construction.

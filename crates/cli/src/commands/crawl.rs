@@ -151,12 +151,17 @@ pub(crate) async fn settle(app: &App) {
 
 fn print(crawled: &[RecrawlResponse]) -> std::io::Result<()> {
     let mut table = screen::table(&["upstream", "state", "tools", "new", "changed", "gone", ""]);
+    let told = |one: &RecrawlResponse| {
+        let withheld = (one.hostile > 0).then(|| format!("{} withheld for hostile text", one.hostile));
+        let shown = (one.suspicious > 0).then(|| format!("{} with suspicious text, shown", one.suspicious));
+        let parts = one.problem.iter().map(|problem| screen::clip(problem, 300)).chain(withheld).chain(shown);
+        parts.collect::<Vec<_>>().join("; ")
+    };
     for one in crawled {
-        let problem = one.problem.as_deref().map(|problem| screen::clip(problem, 300)).unwrap_or_default();
         let numbers = [one.n_tools, one.added, one.changed, one.removed].map(|n| n.to_string());
         let mut cells = vec![one.id.clone(), one.state.clone()];
         cells.extend(numbers);
-        cells.push(problem);
+        cells.push(told(one));
         table.add_row(cells);
     }
     screen::print(&table, "no upstream is configured; `toolscout upstreams add NAME -- COMMAND` adds one")

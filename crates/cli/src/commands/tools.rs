@@ -5,7 +5,7 @@ use std::io::Read as _;
 use anyhow::Context as _;
 use serde_json::{Map, Value};
 use toolscout_gateway::ops::ToolsQuery;
-use toolscout_gateway::wire::{CallRequest, CallResponse, DecisionRequest, ToolDetails, ToolRow};
+use toolscout_gateway::wire::{CallRequest, CallResponse, DecisionRequest, TextFinding, ToolDetails, ToolRow};
 use toolscout_quality::Verdict;
 
 use crate::args::Decide;
@@ -79,6 +79,16 @@ pub(crate) async fn show(ids: &[String], is_json: bool, backend: &Backend) -> En
 fn print_tool(tool: &ToolDetails) -> anyhow::Result<()> {
     screen::line(&format!("{} · {} · {} · {}", tool.id, tool.title, tool.side_effect, tool.upstream_state))?;
     screen::line(&format!("{}\n", tool.signature))?;
+    if let Some(reason) = &tool.withheld {
+        screen::line(&format!("withheld for hostile text: {reason}; scan.allow lets it through\n"))?;
+    }
+    if !tool.findings.is_empty() {
+        for finding in &tool.findings {
+            let TextFinding { kind, severity, at, excerpt, why } = finding;
+            screen::line(&format!("{severity} {kind} in {at}: {why}\n    {excerpt}"))?;
+        }
+        screen::line("")?;
+    }
     if !tool.description.is_empty() {
         screen::line(&format!("{}\n", tool.description))?;
     }

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use toolscout_core::{Secret, SideEffect, ToolId};
 use toolscout_gateway::{Exposure, JudgeOptions};
 use toolscout_policy::Policy;
+use toolscout_scan::{Action, ScanOptions};
 
 use super::expand::{Dollar, Outside, Scope, expand};
 use super::mistake::{Reader, suggest};
@@ -36,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) ranking: RankingSettings,
     /// `[quality]`.
     pub(crate) quality: QualitySettings,
+    /// `[scan]`.
+    pub(crate) scan: ScanOptions,
     /// `[policy]`.
     pub(crate) policy: Policy,
     /// A folder with tool cards that people wrote, laid over the crawled ones and those we ship.
@@ -125,6 +128,8 @@ pub(crate) struct CallSettings {
     pub(crate) timeout: Duration,
     /// Calls of tools that can do at least this want a confirmation.
     pub(crate) confirm_from: Option<SideEffect>,
+    /// Largest result that is passed on whole, in bytes of JSON.
+    pub(crate) max_result_bytes: u64,
 }
 
 /// How searches are answered and remembered.
@@ -186,7 +191,7 @@ impl Default for Settings {
                 connect_timeout: upstream.start,
                 list_timeout: upstream.list,
             },
-            call: CallSettings { timeout: upstream.call, confirm_from: None },
+            call: CallSettings { timeout: upstream.call, confirm_from: None, max_result_bytes: 4 << 20 },
             search: SearchSettings { expose: Exposure::Pinned, pinned: Vec::new(), store_queries: false, keep: 10_000 },
             ranking: RankingSettings {
                 cross_encoder: None,
@@ -199,6 +204,7 @@ impl Default for Settings {
                 first_quarantine: Duration::from_millis(quality.quarantine.backoff_ms),
                 longest_quarantine: Duration::from_millis(quality.quarantine.backoff_cap_ms),
             },
+            scan: ScanOptions::default(),
             policy: Policy::default(),
             cards: None,
             import: Vec::new(),
@@ -237,7 +243,7 @@ macro_rules! setting {
     };
 }
 
-const SETTINGS: [Setting; 32] = [
+const SETTINGS: [Setting; 37] = [
     setting!("data_dir", data_dir, |r, n, at, base| r.text(n, at).map(|t| Some(base.outside.path(&t, base.folder)))),
     setting!("cards", cards, |r, n, at, base| r.text(n, at).map(|t| Some(base.outside.path(&t, base.folder)))),
     setting!("import", import, |r, n, at, base| r.texts(n, at)),
@@ -263,6 +269,11 @@ const SETTINGS: [Setting; 32] = [
     setting!("crawl.list_timeout", crawl.list_timeout, |r, n, at, base| positive(r, n, at)),
     setting!("call.timeout", call.timeout, |r, n, at, base| positive(r, n, at)),
     setting!("call.confirm_from", call.confirm_from, |r, n, at, base| effect(r, n, at).map(Some)),
+    setting!("call.max_result_bytes", call.max_result_bytes, |r, n, at, base| r.number(n, at, 1024..=1 << 30)),
+    setting!("scan.high", scan.high, |r, n, at, base| action(r, n, at)),
+    setting!("scan.medium", scan.medium, |r, n, at, base| action(r, n, at)),
+    setting!("scan.low", scan.low, |r, n, at, base| action(r, n, at)),
+    setting!("scan.allow", scan.allow, |r, n, at, base| tool_ids(r, n, at).map(|ids| ids.into_iter().collect())),
     setting!("search.expose", search.expose, |r, n, at, base| exposure(r, n, at)),
     setting!("search.pinned", search.pinned, |r, n, at, base| tool_ids(r, n, at)),
     setting!("search.store_queries", search.store_queries, |r, n, at, base| r.flag(n, at)),
@@ -521,6 +532,16 @@ fn effect(reader: &mut Reader<'_>, node: &Node, key: &str) -> Option<SideEffect>
     let found = known.into_iter().find(|effect| effect.as_str() == text);
     if found.is_none() {
         reader.wrong(node.line, key, "is not a side effect", suggest(&text, known.map(SideEffect::as_str)));
+    }
+    found
+}
+
+fn action(reader: &mut Reader<'_>, node: &Node, key: &str) -> Option<Action> {
+    let text = reader.text(node, key)?;
+    let known = [Action::Withhold, Action::Warn, Action::Off];
+    let found = known.into_iter().find(|action| action.as_str() == text);
+    if found.is_none() {
+        reader.wrong(node.line, key, "is nothing to do about a text", suggest(&text, known.map(Action::as_str)));
     }
     found
 }

@@ -97,6 +97,7 @@ impl Lists {
                 let from = after.as_ref().map_or(0, |after| view.tools.partition_point(|card| card.id <= *after));
                 let seen = |card: &&Arc<ToolCard>| {
                     visible(&services.parts.policy, caller, card)
+                        && !view.screen.withholds(&card.id)
                         && (exposure == Exposure::All || is_first_of_name(services, caller, &view, card))
                 };
                 view.tools[from..].iter().filter(seen).take(PAGE + 1).cloned().collect()
@@ -140,7 +141,9 @@ impl Lists {
             let named = view
                 .tools
                 .iter()
-                .find(|card| card.id.name.as_str() == name && visible(&services.parts.policy, caller, card));
+                .filter(|card| card.id.name.as_str() == name && visible(&services.parts.policy, caller, card))
+                // One that is withheld for its text is meant only if no other has the name: then the refusal says why.
+                .min_by_key(|card| view.screen.withholds(&card.id));
             if let Some(card) = named {
                 return card.id.to_string();
             }
@@ -168,7 +171,9 @@ impl Lists {
 
 fn pinned(services: &Services, caller: &Caller, view: &CatalogView) -> Vec<Arc<ToolCard>> {
     let there = services.parts.options.pinned.iter().filter_map(|id| view.get(id));
-    there.filter(|card| visible(&services.parts.policy, caller, card)).cloned().collect()
+    let seen =
+        |card: &&Arc<ToolCard>| visible(&services.parts.policy, caller, card) && !view.screen.withholds(&card.id);
+    there.filter(seen).cloned().collect()
 }
 
 /// Whether no other visible tool of the same name comes before: only then its bare name means it.
@@ -176,7 +181,11 @@ fn is_first_of_name(services: &Services, caller: &Caller, view: &CatalogView, ca
     if view.upstreams.len() <= 1 {
         return true;
     }
-    let same = |other: &&Arc<ToolCard>| other.id.name == card.id.name && visible(&services.parts.policy, caller, other);
+    let same = |other: &&Arc<ToolCard>| {
+        other.id.name == card.id.name
+            && visible(&services.parts.policy, caller, other)
+            && !view.screen.withholds(&other.id)
+    };
     view.tools.iter().find(same).is_none_or(|first| first.id == card.id)
 }
 
@@ -244,12 +253,15 @@ fn instructions(services: &Services, view: &CatalogView) -> String {
     if services.parts.options.exposure == Exposure::Transparent {
         return String::new();
     }
-    let digest = if services.parts.policy.permits_all() {
+    let digest = if services.parts.policy.permits_all() && view.screen.withheld().len() == 0 {
         view.digest()
     } else {
         // Only of what may be seen, or the line would tell what else there is.
         let caller = Caller::local("");
-        let seen = view.tools.iter().filter(|card| visible(&services.parts.policy, &caller, card));
+        let seen = view
+            .tools
+            .iter()
+            .filter(|card| visible(&services.parts.policy, &caller, card) && !view.screen.withholds(&card.id));
         CatalogView::of_cards(view.generation, seen.map(|card| ToolCard::clone(card))).digest()
     };
     let text = format!(

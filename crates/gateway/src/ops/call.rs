@@ -1,4 +1,4 @@
-//! One call: policy again, then quality, arguments checked, forwarded, judged.
+//! One call: policy again, then hostile text and quality, arguments checked, forwarded, judged.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -96,6 +96,11 @@ async fn permitted_call(
     if wants_confirmation && !request.confirm {
         return Err(OpError::NeedsConfirmation { tool: card.id.clone(), side_effect: card.side_effect });
     }
+    // The newest view, not the one that the call began with: a text that turned hostile since counts.
+    if let Some(reason) = services.parts.catalog.view().screen.reason(&card.id) {
+        let siblings = siblings(services, caller, card);
+        return Err(OpError::HostileText { tool: card.id.clone(), reason, siblings });
+    }
     match services.parts.quality.admit(&card.id, services.now()) {
         Admission::Free => {}
         Admission::Trial(trial) => *judge.trial.lock() = Some(trial),
@@ -116,7 +121,7 @@ fn siblings(services: &Services, caller: &Caller, card: &ToolCard) -> Vec<String
     let parts = &services.parts;
     let (view, quality) = (parts.catalog.view(), parts.quality.view());
     let Some(family) = view.family_of(&card.id) else { return Vec::new() };
-    let works = |id: &&ToolId| **id != card.id && quality.withheld(id).is_none();
+    let works = |id: &&ToolId| **id != card.id && quality.withheld(id).is_none() && !view.screen.withholds(id);
     let may_see = |id: &&ToolId| view.get(id).is_some_and(|card| visible(&parts.policy, caller, card));
     family.tools.iter().filter(works).filter(may_see).map(ToString::to_string).collect()
 }
@@ -264,11 +269,26 @@ async fn respond(
             cut(&mut result, n_bytes, max);
             notes.push(format!("the result had {n_bytes} bytes and was cut to about {max}"));
         }
+        mark(&mut result, card);
     }
     let latency_ms = judge.latency_ms();
     info!(latency_ms, n_bytes, is_error, result_type, "call answered");
     Ok(CallResponse { id: card.id.to_string(), is_error, result, latency_ms, notes })
 }
+
+/// Marks a result as a stranger's, whatever its server says of it: for programs, as the words beside `call_tool` are for models.
+fn mark(result: &mut Map<String, Value>, card: &ToolCard) {
+    let meta = result.entry("_meta").or_insert_with(|| json!({}));
+    if !meta.is_object() {
+        *meta = json!({});
+    }
+    if let Value::Object(meta) = meta {
+        meta.insert(UNTRUSTED_META.to_owned(), json!({"upstream": card.id.upstream}));
+    }
+}
+
+/// Says in `_meta` whose words a result holds: data, never instructions.
+const UNTRUSTED_META: &str = "dev.toolscout/untrusted";
 
 /// Whether structured content keeps the output schema; `None` where there is none to compare, or nobody can tell cheaply.
 async fn conforms(services: &Services, card: &ToolCard, result: &Map<String, Value>, n_bytes: usize) -> Option<bool> {

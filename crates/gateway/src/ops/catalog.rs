@@ -8,7 +8,7 @@ use toolscout_core::{Caller, UpstreamId};
 use toolscout_quality::{Decision, Verdict};
 use utoipa::IntoParams;
 
-use super::details::{details, upstream_state};
+use super::details::{Reader, details, upstream_state};
 use super::resolve::{resolve, visible, visible_upstream, visible_upstreams};
 use super::search::{rounded, summary, unknown_upstream};
 use crate::error::OpError;
@@ -61,8 +61,11 @@ pub fn tools(services: &Services, caller: &Caller, query: &ToolsQuery) -> Result
         .take(limit)
         .map(|card| ToolRow {
             id: card.id.to_string(),
-            title: card.title.clone(),
-            summary: summary(&card.purpose),
+            title: if view.screen.withholds(&card.id) { String::new() } else { card.title.clone() },
+            summary: match view.screen.reason(&card.id) {
+                Some(reason) => format!("withheld for hostile text: {reason}"),
+                None => summary(&card.purpose),
+            },
             side_effect: card.side_effect.as_str().to_owned(),
             quality: rounded(quality.score(&card.id)),
             state: quality.of(&card.id).state.as_str().to_owned(),
@@ -76,7 +79,8 @@ pub fn tools(services: &Services, caller: &Caller, query: &ToolsQuery) -> Result
 
 /// Everything about one tool.
 pub async fn tool(services: &Services, caller: &Caller, id: &str) -> Result<ToolDetails, OpError> {
-    let mut answer = details(services, caller, DetailsRequest { ids: vec![id.to_owned()] }).await?;
+    let request = DetailsRequest { ids: vec![id.to_owned()] };
+    let mut answer = details(services, caller, request, Reader::Operator).await?;
     match (answer.tools.pop(), answer.unknown.pop()) {
         (Some(tool), _) => Ok(tool),
         (None, Some(unknown)) => Err(OpError::UnknownTool(unknown)),
@@ -148,7 +152,9 @@ const MAX_REASON: usize = 200;
 pub fn upstreams(services: &Services, caller: &Caller) -> UpstreamList {
     let view = services.parts.catalog.view();
     let seen = view.upstreams.values().filter(|row| visible_upstream(&view, &services.parts.policy, caller, &row.id));
-    let rows = seen.map(|row| UpstreamStatus {
+    let rows = seen.map(|row| (row, view.screen.counts(&row.id))).map(|(row, (hostile, suspicious))| UpstreamStatus {
+        hostile,
+        suspicious,
         id: row.id.to_string(),
         state: row.state.as_str().to_owned(),
         since: row.since.rfc3339(),

@@ -6,18 +6,29 @@ use serde_json::Value;
 use toolscout_catalog::CatalogView;
 use toolscout_core::{Caller, ToolCard};
 use toolscout_policy::Policy;
+use toolscout_scan::Finding;
 
 use super::resolve::{resolve, visible};
 use super::search::input_schema;
 use crate::error::OpError;
 use crate::services::Services;
-use crate::wire::{DetailsRequest, DetailsResponse, ToolDetails};
+use crate::wire::{DetailsRequest, DetailsResponse, TextFinding, ToolDetails};
+
+/// Who reads what is told of a tool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// A model: of a tool that is withheld for its text it gets our words alone.
+    Model,
+    /// A person who judges, and needs the text for it.
+    Operator,
+}
 
 /// Tells everything about up to ten tools. Ids that name nothing come back with the nearest that do.
 pub async fn details(
     services: &Services,
     caller: &Caller,
     request: DetailsRequest,
+    reader: Reader,
 ) -> Result<DetailsResponse, OpError> {
     let parts = &services.parts;
     let view = parts.catalog.view();
@@ -35,7 +46,8 @@ pub async fn details(
         for card in &cards {
             let raw = catalog.raw(&card.id)?;
             let quality = serde_json::to_value(quality.of(&card.id)).unwrap_or_default();
-            tools.push(tool_details(&view, &policy, &caller, card, raw, quality));
+            let told = tool_details(&view, &policy, &caller, card, raw, quality);
+            tools.push(if reader == Reader::Model { for_model(told) } else { told });
         }
         Ok::<_, toolscout_catalog::Error>(tools)
     });
@@ -70,7 +82,36 @@ fn tool_details(
         quality,
         family: family.unwrap_or_default(),
         upstream_state: upstream_state(view, card).to_owned(),
+        withheld: view.screen.reason(&card.id),
+        findings: view
+            .screen
+            .of(&card.id)
+            .map(|told| told.findings.iter().map(text_finding).collect())
+            .unwrap_or_default(),
     }
+}
+
+fn text_finding(finding: &Finding) -> TextFinding {
+    TextFinding {
+        kind: finding.kind.as_str().to_owned(),
+        severity: finding.severity.as_str().to_owned(),
+        at: finding.at.clone(),
+        excerpt: finding.excerpt.clone(),
+        why: finding.why.clone(),
+    }
+}
+
+/// The details as a model may read them: no excerpts, and of a tool that is withheld no text of its server's at all.
+fn for_model(mut tool: ToolDetails) -> ToolDetails {
+    tool.findings.clear();
+    if tool.withheld.is_some() {
+        for text in [&mut tool.title, &mut tool.description, &mut tool.signature] {
+            text.clear();
+        }
+        (tool.input_schema, tool.card) = (Value::Object(<_>::default()), Value::Object(<_>::default()));
+        (tool.output_schema, tool.annotations) = (None, None);
+    }
+    tool
 }
 
 /// The card without what the answer says elsewhere.

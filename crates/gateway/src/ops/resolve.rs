@@ -62,7 +62,8 @@ pub(crate) fn resolve<'v>(
     }
     // More than are shown, because some may not be seen.
     let mut nearest: Vec<ToolId> = view.nearest(asked, 8 * NEAREST);
-    nearest.retain(|id| view.get(id).is_some_and(|card| visible(policy, caller, card)));
+    // Nor is one that is withheld for its text: its name may be part of it.
+    nearest.retain(|id| view.get(id).is_some_and(|card| visible(policy, caller, card)) && !view.screen.withholds(id));
     nearest.truncate(NEAREST);
     Err(UnknownTool { id: preview(asked), nearest: nearest.iter().map(ToString::to_string).collect() })
 }

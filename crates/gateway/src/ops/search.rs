@@ -94,6 +94,9 @@ pub(crate) async fn find(
             toolscout_selector::select_with(&snapshot, &quality, &policy, &asking, &query, &options)
         })
         .await?;
+    // The catalog may be ahead of the index, and details are read from it: a tool whose text turned hostile since is left out.
+    let newest = parts.catalog.view();
+    selection.tools.retain(|tool| !newest.screen.withholds(&tool.card.id));
     if let Some(stage) = &parts.second {
         selection = settled(services, stage.as_ref(), text, selection).await;
     }

@@ -56,6 +56,8 @@ async fn a_result_arrives_as_it_was_sent() {
         got.as_object_mut().unwrap().remove("resultType");
         let meta = got["_meta"].as_object_mut().unwrap();
         meta.retain(|key, _| !key.starts_with("io.modelcontextprotocol/"));
+        let mark = meta.remove("dev.toolscout/untrusted");
+        assert_eq!(mark, Some(json!({"upstream": "forge"})), "marked as a stranger's, and nothing else added");
         assert_eq!(got, sent, "{era}");
         let (tool, request) = gateway.fake.last();
         assert_eq!((tool.to_string().as_str(), request.name.as_str()), ("forge:create_issue", "create_issue"));

@@ -220,7 +220,10 @@ impl Recrawl for Counting {
     fn recrawl(&self, upstream: UpstreamId) -> BoxFuture<'_, Result<RecrawlResponse, OpError>> {
         let id = upstream.to_string();
         let (added, changed, removed, state) = (1, 0, 0, "ready".to_owned());
-        Box::pin(async move { Ok(RecrawlResponse { id, n_tools: 3, added, changed, removed, state, problem: None }) })
+        let (hostile, suspicious) = (0, 0);
+        Box::pin(async move {
+            Ok(RecrawlResponse { id, n_tools: 3, added, changed, removed, hostile, suspicious, state, problem: None })
+        })
     }
 }
 

@@ -46,7 +46,7 @@ fn lines() -> String {
     lines
 }
 
-fn index(lines: &str) -> Arc<Snapshot> {
+pub(crate) fn index(lines: &str) -> Arc<Snapshot> {
     let store = Store::temporary().unwrap();
     let catalog = Catalog::open(&store, Overlays::default()).unwrap();
     catalog.import_jsonl(Cursor::new(lines), Timestamp(1)).unwrap();
