@@ -1,6 +1,6 @@
 # Each target's help line is the comment behind `##`. `make help` prints them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check conformance bench deny setup
+.PHONY: help demo test check chaos conformance bench deny setup
 
 help: ## Print this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,6 +13,9 @@ test: ## Format check, clippy, and every unit, integration and end-to-end test.
 
 check: ## Only the format check and clippy.
 	@tests/setup/test.sh check
+
+chaos: ## What quarantine does to tools that fail, drift, flap and recover: the table of README.
+	cargo test --workspace --test e2e --quiet quarantine_pays -- --nocapture
 
 conformance: ## The official MCP conformance suite, legs A, B and C (LEGS="A" for one).
 	@tests/setup/conformance.sh $(LEGS)

@@ -8,10 +8,12 @@
 //! 6. [`inspector`]: somebody else's client can use us.
 //! 7. [`crash`]: `kill -9` at any moment costs at most what was being written.
 //! 8. [`suite`]: an eval makes its catalog by asking servers, and stops where a label or a server fails.
-//! 9. [`tidy`]: the house keeps its own rules.
+//! 9. [`chaos`]: quarantine spares callers the broken tools, and leaves the healthy ones alone.
+//! 10. [`tidy`]: the house keeps its own rules.
 //!
 //! Nothing here is skipped: what a test needs it has set up by `tests/setup`, or fails saying how to do so.
 
+mod chaos;
 mod crash;
 mod demo;
 mod hostile;

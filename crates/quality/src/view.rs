@@ -11,7 +11,7 @@ use crate::circuit::{Circuit, CircuitState};
 use crate::health::{Health, State};
 use crate::options::QualityOptions;
 use crate::record::{Record, ScoreParts};
-use crate::window::{Window, share};
+use crate::window::{Window, interval, share};
 
 /// One tool's quality.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -91,6 +91,11 @@ pub struct Rates {
 }
 
 impl Rates {
+    /// The ends of what the share of failures may be.
+    fn failed(&self) -> (f64, f64) {
+        interval((self.errors + self.transport + self.timeouts) * self.evidence, self.evidence)
+    }
+
     fn new(record: &Record, short: &Window) -> Self {
         let rounded = |share: f64| (share * 1_000.0).round() / 1_000.0;
         let of = |part, whole| rounded(share(part, whole));
@@ -194,9 +199,15 @@ pub struct QualityView {
     tools_on_trial: BTreeSet<ToolId>,
     upstreams_on_trial: BTreeSet<UpstreamId>,
     released: BTreeSet<ToolId>,
-    /// When the next of those that are held comes on trial.
+    /// Degraded tools, and until when they stand behind another that does the same.
+    behind: BTreeMap<ToolId, Timestamp>,
+    /// When the next of those that are held comes on trial, or the next that stands behind comes forward.
     due: Option<Timestamp>,
 }
+
+/// After so many milliseconds without a call a degraded tool is tried again in its family's place: nobody would learn otherwise
+/// that it works by now.
+const BEHIND_MS: u64 = 10 * 60_000;
 
 #[derive(Debug, Clone)]
 struct OneUpstream {
@@ -221,6 +232,7 @@ impl QualityView {
             tools_on_trial: BTreeSet::new(),
             upstreams_on_trial: BTreeSet::new(),
             released: BTreeSet::new(),
+            behind: BTreeMap::new(),
             due: None,
         };
         book.upstreams.iter().for_each(|(id, upstream)| view.set(id, upstream, book.now, options));
@@ -254,6 +266,7 @@ impl QualityView {
         self.tools_on_trial.clear();
         self.upstreams_on_trial.clear();
         self.released.clear();
+        self.behind.clear();
         for (id, one) in &self.upstreams {
             let quality = &one.quality;
             let held = |what, since: Option<Timestamp>, until, reason: &Option<String>| Held {
@@ -281,6 +294,9 @@ impl QualityView {
                 if tool.by_operator && tool.state != State::Quarantined {
                     self.released.insert(tool_id());
                 }
+                if let (State::Degraded, Some(last)) = (tool.state, tool.last_call) {
+                    self.behind.insert(tool_id(), last.plus(BEHIND_MS));
+                }
             }
         }
     }
@@ -305,9 +321,9 @@ impl QualityView {
                 (quality.circuit, quality.since, quality.until) = (CircuitState::HalfOpen, held.until, None);
             }
         }
-        let tools = self.tools_held.values();
-        let dues = tools.chain(self.upstreams_held.values()).filter_map(|held| held.until);
-        self.due = dues.filter(|until| *until > now).min();
+        self.behind.retain(|_, until| *until > now);
+        let held = self.tools_held.values().chain(self.upstreams_held.values()).filter_map(|held| held.until);
+        self.due = held.chain(self.behind.values().copied()).filter(|until| *until > now).min();
         self
     }
 
@@ -355,6 +371,20 @@ impl QualityView {
             (Some(held), _) => Standing::Trial(held.clone()),
             (None, _) => Standing::Open,
         }
+    }
+
+    /// Whether `other`, which does the same, goes before it: where one fails more often than it should and the other does not,
+    /// or surely fails less. A tool on trial goes before all: nobody would try it otherwise.
+    pub fn yields_to(&self, tool: &ToolId, other: &ToolId) -> bool {
+        let Some(known) = self.get(tool).filter(|known| known.state != State::Probation) else { return false };
+        if !matches!(self.standing(other), Standing::Open) || self.behind.contains_key(other) {
+            return false;
+        }
+        if self.behind.contains_key(tool) {
+            return true;
+        }
+        let theirs = self.get(other).map_or((0.0, 1.0), |other| other.lately.failed());
+        known.lately.failed().0 > theirs.1
     }
 
     /// Why a tool is no candidate, if it is none. A tool on trial is one: nobody would try it otherwise.

@@ -160,6 +160,19 @@ impl Scripted {
         self.with("--tools", &n.to_string())
     }
 
+    /// What its plain tools are called before their number. `tool` unless this says otherwise.
+    #[must_use]
+    pub fn named(self, name: &str) -> Self {
+        self.with("--name", name)
+    }
+
+    /// A file that says how its tools do at the moment, read at each call: JSON, tool or `*` → `error`, `lie`, `hang`, `crash`
+    /// or `wrong`. Others do well.
+    #[must_use]
+    pub fn moods(self, path: &Path) -> Self {
+        self.with("--moods", &path.to_string_lossy())
+    }
+
     /// Where it logs, a line each: `start PID`, `grandchild PID`, `got METHOD JSON`.
     #[must_use]
     pub fn log(self, path: &Path) -> Self {

@@ -30,6 +30,8 @@ struct Options {
     size: usize,
     after: usize,
     tools: usize,
+    name: Option<String>,
+    moods: Option<std::path::PathBuf>,
     log: Option<std::path::PathBuf>,
     face: Option<Face>,
 }
@@ -103,6 +105,8 @@ fn parse(args: Vec<String>) -> Options {
             "--size" => options.size = number(args.next()),
             "--after" => options.after = number(args.next()),
             "--tools" => options.tools = number(args.next()),
+            "--name" => options.name = args.next(),
+            "--moods" => options.moods = args.next().map(Into::into),
             "--log" => options.log = args.next().map(Into::into),
             "--http" => options.face = Some(Face::Streamable),
             "--sse" => options.face = Some(Face::Sse),
@@ -303,7 +307,8 @@ impl Server {
             // No `type`: seen in the wild, harmless.
             json!({"name": "untyped", "inputSchema": {"properties": {}}}),
         ];
-        tools.extend((0..self.options.tools).map(|n| Self::plain(&format!("tool_{n}"))));
+        let name = self.options.name.as_deref().unwrap_or("tool");
+        tools.extend((0..self.options.tools).map(|n| Self::plain(&format!("{name}_{n}"))));
         let has_changed = self.changed.load(Ordering::SeqCst) > 0;
         if has_changed && self.does(Behave::ChangesTools) {
             tools.push(Self::plain("newcomer"));
@@ -390,6 +395,9 @@ impl Server {
         is_modern: bool,
         headers: &HeaderMap,
     ) -> Option<Result<Value, (i64, String, Value)>> {
+        if let Some(done) = self.mood(params["name"].as_str().unwrap_or_default()) {
+            return done;
+        }
         if self.does(Behave::CrashMidCall) {
             say_on_stderr("segmentation fault, or so");
             exit(139);
@@ -442,6 +450,21 @@ impl Server {
             "structuredContent": {"params": params, "calls": self.n_calls.load(Ordering::SeqCst)},
             "isError": false, "vendor": {"kept": true},
         })))
+    }
+
+    /// What a tool does that is in a mood. `None`: it does well.
+    fn mood(&self, tool: &str) -> Option<Option<Result<Value, (i64, String, Value)>>> {
+        let moods = std::fs::read(self.options.moods.as_ref()?).ok()?;
+        let moods: Value = serde_json::from_slice(&moods).ok()?;
+        let failed = |text: &str| Ok(json!({"content": [{"type": "text", "text": text}], "isError": true}));
+        match moods.get(tool).or(moods.get("*"))?.as_str()? {
+            "error" => Some(Some(failed("the backend broke down"))),
+            "wrong" => Some(Some(failed("invalid argument: nobody is called that"))),
+            "lie" => Some(Some(Ok(json!({"content": [], "structuredContent": {"text": 5}})))),
+            "hang" => Some(None),
+            "crash" => exit(139),
+            _ => None,
+        }
     }
 
     async fn after_a_call(&self) {
