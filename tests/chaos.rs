@@ -92,7 +92,6 @@ fn table(all: &BTreeMap<Ail, Count>) -> String {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the table is what it is run for")]
 fn quarantine_pays_and_spares_the_healthy() {
     assert!(n_tools() >= 50 && N_TASKS >= 2_000);
     let all = all(SEEDS);

@@ -22,6 +22,8 @@ pub struct CatalogView {
     pub(crate) families: Families,
     /// Wire name to position, made when first asked.
     pub(crate) wire: OnceLock<HashMap<String, u32>>,
+    /// Tool to those that are its backup, made when first asked.
+    pub(crate) backups: OnceLock<HashMap<ToolId, Vec<ToolId>>>,
 }
 
 /// The same tool on several upstreams: same name, same canonical input schema. Each stays callable.
@@ -80,6 +82,20 @@ impl CatalogView {
     /// The family of a tool that has one.
     pub fn family_of(&self, id: &ToolId) -> Option<&Arc<Family>> {
         self.families.get(id)
+    }
+
+    /// The tools whose cards name this one as what they are the backup of, by id.
+    pub fn backups_of(&self, id: &ToolId) -> &[ToolId] {
+        let backups = self.backups.get_or_init(|| {
+            let mut backups: HashMap<ToolId, Vec<ToolId>> = HashMap::new();
+            for card in &self.tools {
+                if let Some(of) = card.backup_of.as_ref().filter(|of| **of != card.id) {
+                    backups.entry(of.clone()).or_default().push(card.id.clone());
+                }
+            }
+            backups
+        });
+        backups.get(id).map_or(&[], Vec::as_slice)
     }
 
     /// Every family, by name and first member.

@@ -89,7 +89,7 @@ pub enum OpError {
         tool: ToolId,
         /// Why, since when, and until when.
         held: Box<Held>,
-        /// The same tool on other upstreams, as far as it works and the caller may see it.
+        /// The same tool on other upstreams and its backups, as far as they work and the caller may see them.
         siblings: Vec<String>,
     },
     /// The tool's definition holds a text that speaks to the model: only the operator can let it through.
@@ -144,7 +144,7 @@ pub enum OpError {
 fn elsewhere(siblings: &[String]) -> String {
     match siblings {
         [] => "find another tool with search_tools".to_owned(),
-        siblings => format!("the same tool elsewhere: {}", siblings.join(", ")),
+        siblings => format!("call instead: {}", siblings.join(", ")),
     }
 }
 

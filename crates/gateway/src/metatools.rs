@@ -62,7 +62,7 @@ fn search_tools() -> Tool {
                 "signature": {"type": "string"}, "input_schema": {"type": "object"}
             }, "required": ["id", "title", "side_effect", "score", "quality"]}},
             "no_match": {"type": "object", "properties": {"reason": {"type": "string"}, "nearest": {"type": "array", "items": {"type": "string"}}}},
-            "withheld": {"type": "object", "properties": {"count": {"type": "integer"}, "reasons": {"type": "object"}}}
+            "withheld": {"type": "object", "properties": {"count": {"type": "integer"}, "reasons": {"type": "object"}, "tools": {"type": "array", "items": {"type": "object"}}}}
         },
         "required": ["selection_id", "index_state", "confidence", "tools", "withheld"]
     })))

@@ -279,6 +279,7 @@ mod tests {
                 cosine_low: 0.0,
                 cosine_high: 0.0,
                 scale: 0.0,
+                quality: 0.0,
             },
             confidence: ConfidenceStage::default(),
             second: None,

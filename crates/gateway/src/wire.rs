@@ -115,6 +115,21 @@ pub struct Withheld {
     pub count: u64,
     /// How many per kind of reason: `policy`, `quarantined`, `upstream_down`, `hostile_text`.
     pub reasons: BTreeMap<String, u64>,
+    /// Of those that do not work: the ones that fit best, and what can stand in for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<WithheldTool>,
+}
+
+/// A tool that fits and does not work at the moment.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct WithheldTool {
+    /// Its id.
+    pub id: String,
+    /// Why, and since when.
+    pub reason: String,
+    /// Tools that do the same and work: its family elsewhere, and its backups.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instead: Vec<String>,
 }
 
 /// Asks for everything about some tools.

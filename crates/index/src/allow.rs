@@ -39,6 +39,24 @@ pub struct DocSet {
 }
 
 impl DocSet {
+    /// All documents below `n`.
+    pub fn full(n: usize) -> Self {
+        let mut words = vec![u64::MAX; n / 64];
+        if !n.is_multiple_of(64) {
+            words.push((1 << (n % 64)) - 1);
+        }
+        Self { words, len: n }
+    }
+
+    /// Takes a document out.
+    pub fn remove(&mut self, doc: DocIdx) {
+        if let Some(word) = self.words.get_mut(doc as usize / 64) {
+            let bit = 1u64 << (doc % 64);
+            self.len -= usize::from(*word & bit != 0);
+            *word &= !bit;
+        }
+    }
+
     /// Adds a document.
     pub fn insert(&mut self, doc: DocIdx) {
         let (word, bit) = (doc as usize / 64, 1u64 << (doc % 64));
@@ -94,6 +112,15 @@ mod tests {
             prop_assert_eq!(set.len(), model.len());
             prop_assert_eq!(set.iter().collect::<Vec<_>>(), model.iter().copied().collect::<Vec<_>>());
             prop_assert!((0..400).all(|doc| set.contains(doc) == model.contains(&doc)));
+        }
+
+        #[test]
+        fn what_is_taken_out_of_all_is_not_in_it(n in 0usize..300, out in prop::collection::vec(0u32..400, 0..60)) {
+            let mut set = DocSet::full(n);
+            out.iter().for_each(|doc| set.remove(*doc));
+            let model: BTreeSet<u32> = (0..n as u32).filter(|doc| !out.contains(doc)).collect();
+            prop_assert_eq!(set.len(), model.len());
+            prop_assert_eq!(set.iter().collect::<Vec<_>>(), model.into_iter().collect::<Vec<_>>());
         }
     }
 }

@@ -337,6 +337,22 @@ impl QualityView {
         self.get(id).unwrap_or(&self.unknown).clone()
     }
 
+    /// Whether nothing is known of any tool.
+    pub fn is_blank(&self) -> bool {
+        self.upstreams.is_empty()
+    }
+
+    /// By which share its score lies below that of a tool of which nothing is known, 0 to 1.
+    pub fn shortfall(&self, id: &ToolId) -> f64 {
+        let unknown = self.unknown.score.score;
+        self.get(id).map_or(0.0, |known| ((unknown - known.score.score) / unknown).clamp(0.0, 1.0))
+    }
+
+    /// Whether it is degraded and was called a moment ago: then another that does the same goes before it.
+    pub fn stands_behind(&self, id: &ToolId) -> bool {
+        self.behind.contains_key(id)
+    }
+
     /// The score alone, without a copy.
     pub fn score(&self, id: &ToolId) -> f64 {
         self.get(id).unwrap_or(&self.unknown).score.score

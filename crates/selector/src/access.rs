@@ -11,7 +11,7 @@ use crate::select::Query;
 /// The kind of reason for which policy withholds tools. Quality has its own.
 const POLICY: &str = "policy";
 /// The kind of reason for which a tool is withheld whose definition speaks to the model.
-const HOSTILE_TEXT: &str = "hostile_text";
+pub(crate) const HOSTILE_TEXT: &str = "hostile_text";
 
 /// Whether a card passes the caller's own filters.
 pub(crate) fn passes_filters(card: &ToolCard, query: &Query) -> bool {
@@ -59,8 +59,8 @@ pub(crate) fn admit(
         // Nobody but the held ones has to be looked at: that a tool is broken must not slow every search.
         let view = snapshot.view();
         held.iter().for_each(|doc| hold(&view.tools[doc as usize], snapshot, quality, &mut stage));
-        let docs = (0u32..).zip(&view.tools).map(|(doc, _)| doc);
-        let allowed: DocSet = docs.filter(|doc| !held.contains(*doc)).collect();
+        let mut allowed = DocSet::full(snapshot.len());
+        held.iter().for_each(|doc| allowed.remove(doc));
         stage.n_allowed = allowed.len() as u64;
         return (Allow::Only(allowed), stage);
     }
@@ -110,6 +110,7 @@ fn hold(card: &ToolCard, snapshot: &Snapshot, quality: &QualityView, stage: &mut
     };
     *stage.denied.entry(what.to_owned()).or_default() += 1;
     if stage.held.len() < MAX_HELD {
-        stage.held.push(HeldTool { id: card.id.clone(), what: what.to_owned(), since, reason });
+        let (id, what) = (card.id.clone(), what.to_owned());
+        stage.held.push(HeldTool { id, what, since, reason, instead: Vec::new() });
     }
 }

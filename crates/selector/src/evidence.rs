@@ -74,7 +74,7 @@ pub struct AccessStage {
 }
 
 /// A tool that is withheld: it does not work at the moment, or its text is hostile.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldTool {
     /// The tool.
     pub id: ToolId,
@@ -85,6 +85,10 @@ pub struct HeldTool {
     pub since: Option<Timestamp>,
     /// Why.
     pub reason: String,
+    /// Tools that can stand in for it, if it fits the query: its family elsewhere, then those whose card names it as what they
+    /// are the backup of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instead: Vec<ToolId>,
 }
 
 /// Tools that are withheld that are written down; the others are counted.
@@ -148,6 +152,9 @@ pub struct FusionStage {
     pub cosine_high: f64,
     /// What fused scores were multiplied with, so that the best candidate's score is the confidence.
     pub scale: f64,
+    /// The largest share of its score that a tool could lose because it fails; 0 when nothing was known of any.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub quality: f64,
 }
 
 /// How sure the answer is that its best tool is right.
@@ -236,7 +243,8 @@ fn is_zero(value: &f64) -> bool {
 /// One addend of a score.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Part {
-    /// What it came from: `meaning`, `words`, `tokens`, `name`, `upstream`, `action`, `steps` or `second_opinion`.
+    /// What it came from: `meaning`, `words`, `tokens`, `name`, `upstream`, `action`, `steps`, `quality` (a loss,
+    /// or a place in its family taken or given) or `second_opinion`.
     pub name: String,
     /// How much.
     pub value: f64,

@@ -92,7 +92,11 @@ fn fusion_line(out: &mut String, evidence: &Evidence) {
         Fusion::Lexical => write!(out, "words alone"),
         Fusion::Dense => write!(out, "meaning alone"),
     };
-    let _ = writeln!(out, ", all × {:.3}", fusion.scale);
+    let _ = write!(out, ", all × {:.3}", fusion.scale);
+    if fusion.quality > 0.0 {
+        let _ = write!(out, "; a tool that fails loses up to {:.0} %", fusion.quality * 100.0);
+    }
+    let _ = writeln!(out);
 }
 
 fn aligned(candidate: &Candidate) -> String {

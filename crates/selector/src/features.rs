@@ -25,11 +25,21 @@ pub(crate) enum Group {
     Action,
     /// The steps of a long task.
     Steps,
+    /// How reliably the tool works. No feature: a loss after ranking, see `reliability.rs`.
+    Quality,
 }
 
 impl Group {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Meaning, Self::Words, Self::Tokens, Self::Name, Self::Upstream, Self::Action, Self::Steps];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Meaning,
+        Self::Words,
+        Self::Tokens,
+        Self::Name,
+        Self::Upstream,
+        Self::Action,
+        Self::Steps,
+        Self::Quality,
+    ];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -40,6 +50,7 @@ impl Group {
             Self::Upstream => "upstream",
             Self::Action => "action",
             Self::Steps => "steps",
+            Self::Quality => "quality",
         }
     }
 }

@@ -105,6 +105,7 @@ pub(crate) fn scale(all: &mut [Fused]) -> FusionStage {
         cosine_low,
         cosine_high,
         scale: 1.0,
+        quality: 0.0,
     }
 }
 

@@ -31,6 +31,7 @@ mod fuse;
 mod gather;
 mod options;
 mod ranker;
+mod reliability;
 mod second;
 mod select;
 pub mod steps;

@@ -23,8 +23,16 @@ pub struct SelectorOptions {
     pub cover: bool,
     /// Whether the same tool on several upstreams takes one place.
     pub families: bool,
+    /// The largest share of its score that a tool loses because it fails, 0 to 1; 0 lets only fitness count. Not learned: nobody
+    /// has queries with labels and outcomes.
+    #[serde(default = "default_quality")]
+    pub quality: f64,
     /// When to answer "nothing fits".
     pub abstain: Abstain,
+}
+
+fn default_quality() -> f64 {
+    0.1
 }
 
 impl Default for SelectorOptions {
@@ -38,6 +46,7 @@ impl Default for SelectorOptions {
             steps: true,
             cover: true,
             families: true,
+            quality: default_quality(),
             abstain: Abstain::default(),
         }
     }

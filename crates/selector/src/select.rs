@@ -7,21 +7,24 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use toolscout_core::{Caller, Generation, Score, SideEffect, ToolCard, ToolId, UpstreamId};
 use toolscout_embed::TokenVectors;
-use toolscout_index::{Allow, DenseHit, DocIdx, IndexState, LateMatch, LateVectors, LexicalRun, Snapshot};
+use toolscout_index::{
+    Allow, DenseHit, DocIdx, DocSet, IndexState, LateMatch, LateVectors, LexicalOptions, LexicalRun, Snapshot,
+};
 use toolscout_policy::Policy;
 use toolscout_quality::QualityView;
 
-use crate::access::admit;
+use crate::access::{HOSTILE_TEXT, admit};
 use crate::confidence::{Signs, judge};
 use crate::evidence::{
-    Alignment, Candidate, ConfidenceStage, DenseStage, Evidence, Fate, LexicalStage, MAX_CANDIDATES, MAX_TERMS, Part,
-    Side, StepStage,
+    Alignment, Candidate, ConfidenceStage, DenseStage, Evidence, Fate, FusionStage, HeldTool, LexicalStage,
+    MAX_CANDIDATES, MAX_TERMS, Part, Side, StepStage,
 };
 use crate::features::{Features, Group, length, name_told};
-use crate::fuse::Fused;
+use crate::fuse::{Fused, PLAIN_DENSE};
 use crate::gather::{Gathered, gather};
 use crate::options::{Fusion, SelectorOptions};
 use crate::ranker::weights;
+use crate::reliability::weigh;
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -133,13 +136,17 @@ impl NoMatchReason {
     }
 }
 
-/// Tools that pass the caller's filters and are not shown to it: how many, and why. Never which.
+/// Tools that pass the caller's filters and are not shown to it: how many, and why. Which, only of those that it may see and
+/// that would fit if they worked.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Withheld {
     /// How many.
     pub count: u64,
     /// Kind of reason → how many.
     pub reasons: BTreeMap<String, u64>,
+    /// Tools out of order that fit no worse than the last one shown and half as well as the first, the best first, at most three; and what can stand in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<HeldTool>,
 }
 
 /// Selects with the default options.
@@ -162,19 +169,24 @@ pub fn select_with(
     query: &Query,
     options: &SelectorOptions,
 ) -> Selection {
-    let (allow, access) = admit(snapshot, quality, policy, caller, query);
-    let Gathered { run, words, near, by, fused, mut fusion, tokens, late, steps, .. } =
+    let (allow, mut access) = admit(snapshot, quality, policy, caller, query);
+    let Gathered { run, words, near, by, mut fused, mut fusion, tokens, late, steps, .. } =
         gather(snapshot, &allow, query, options);
 
     let n_detailed = fused.len().min(query.limit + DETAILED_BEYOND_LIMIT).min(MAX_CANDIDATES);
-    let docs: Vec<DocIdx> = fused[..n_detailed].iter().map(|one| one.doc).collect();
-    let mut details = run.details(&docs);
+    let first_docs = |fused: &[Fused]| -> Vec<DocIdx> { fused[..n_detailed].iter().map(|one| one.doc).collect() };
+    // How sure the match is has nothing to do with how well its tool works.
+    let docs = first_docs(&fused);
     let signs = signs(snapshot, &run, &fused, &near, &docs, options.fusion == Fusion::Learned);
     let learned = weights(by.is_some(), tokens.n_candidates > 0);
     let confidence = match fused.first() {
         Some(_) => judge(signs, &learned.confidence, options.abstain),
         None => ConfidenceStage { threshold: options.abstain.below, ..ConfidenceStage::default() },
     };
+    let n_kept = query.limit.max(query.shortlist);
+    weigh(&mut fused, snapshot, quality, n_kept, options.quality);
+    fusion.quality = if quality.is_blank() { 0.0 } else { options.quality };
+    let mut details = run.details(&first_docs(&fused));
     let fits = !fused.is_empty() && confidence.confidence >= confidence.threshold;
     // Scores are shown in proportion to the first, and the first as likely as it is to be right.
     fusion.scale = match fused.first() {
@@ -182,7 +194,6 @@ pub fn select_with(
         _ => 1.0,
     };
 
-    let n_kept = query.limit.max(query.shortlist);
     let mut tools: Vec<Selected> = Vec::with_capacity(n_kept.min(fused.len()));
     let mut candidates = Vec::with_capacity(fused.len().min(MAX_CANDIDATES));
     for (one, rank) in fused.iter().zip(1u32..) {
@@ -231,6 +242,17 @@ pub fn select_with(
         }
     }
 
+    let offered = if access.held.is_empty() {
+        Vec::new()
+    } else {
+        let asked = Asked { snapshot, allow: &allow, query, fusion: &fusion };
+        let shown = fused.iter().filter(|one| tools.iter().any(|tool| tool.card.id == snapshot.card(one.doc).id));
+        let (low, high) = shown
+            .map(Fused::plain)
+            .fold((f64::INFINITY, 0.0_f64), |(low, high), plain| (low.min(plain), high.max(plain)));
+        // In a small catalog the last one shown fits nothing.
+        offers(&asked, if high > 0.0 { low.max(high / 2.0) } else { 0.0 }, &mut access.held)
+    };
     let no_match = (!fits).then(|| NoMatch {
         reason: match () {
             () if access.n_tools == 0 => NoMatchReason::NothingIndexed,
@@ -274,7 +296,11 @@ pub fn select_with(
         confidence: evidence.confidence.confidence,
         tools,
         no_match,
-        withheld: Withheld { count: evidence.access.denied.values().sum(), reasons: evidence.access.denied.clone() },
+        withheld: Withheld {
+            count: evidence.access.denied.values().sum(),
+            reasons: evidence.access.denied.clone(),
+            tools: offered,
+        },
         evidence,
     }
 }
@@ -298,6 +324,58 @@ pub fn trace(snapshot: &Snapshot, policy: &Policy, caller: &Caller, query: &Quer
     let candidate = |(doc, features): (DocIdx, Features)| (snapshot.card(doc).id.clone(), features.to_array().to_vec());
     Trace { candidates: seen.0.into_iter().zip(seen.1).map(candidate).collect(), signs }
 }
+
+/// What [`offers`] goes by.
+struct Asked<'a> {
+    snapshot: &'a Snapshot,
+    allow: &'a Allow,
+    query: &'a Query,
+    fusion: &'a FusionStage,
+}
+
+impl Asked<'_> {
+    /// How well a tool fits that was no candidate: the plain sum, by the candidates' measure.
+    fn plain(&self, run: &LexicalRun, doc: DocIdx) -> f64 {
+        let FusionStage { lexical_high, cosine_low, cosine_high, .. } = *self.fusion;
+        let words = run.score(doc) / lexical_high.max(run.score(doc)).max(f64::MIN_POSITIVE);
+        let cosine = self.query.vector.as_deref().and_then(|vector| self.snapshot.cosine(doc, vector)).map(f64::from);
+        let Some(cosine) = cosine else { return words };
+        // Nothing to compare with when nothing works: then the nearer is the better all the same.
+        let meaning =
+            if cosine_high > cosine_low { (cosine - cosine_low) / (cosine_high - cosine_low) } else { cosine };
+        PLAIN_DENSE * meaning + (1.0 - PLAIN_DENSE) * words
+    }
+}
+
+/// The tools out of order that fit no worse than `least`, best first, with what can stand in for each; written into `held`, too.
+fn offers(asked: &Asked<'_>, least: f64, held: &mut [HeldTool]) -> Vec<HeldTool> {
+    let view = asked.snapshot.view();
+    let docs: DocSet = held.iter().filter_map(|one| view.position(&one.id)).map(|doc| doc as DocIdx).collect();
+    let run = asked.snapshot.lexical_run(&asked.query.text, &Allow::Only(docs), &LexicalOptions::default());
+    let fitness = |one: &HeldTool| view.position(&one.id).map_or(0.0, |doc| asked.plain(&run, doc as DocIdx));
+    let is_allowed = |id: &&ToolId| view.position(id).is_some_and(|doc| asked.allow.contains(doc as DocIdx));
+    let mut fit: Vec<(f64, &mut HeldTool)> = held
+        .iter_mut()
+        // One whose text speaks to the model works; but nobody should look for it.
+        .filter(|one| one.what != HOSTILE_TEXT)
+        .map(|one| (fitness(one), one))
+        .filter(|(fitness, _)| *fitness > 0.0 && *fitness >= least)
+        .collect();
+    fit.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.id.cmp(&b.1.id)));
+    fit.truncate(MAX_OFFERED);
+    let with_instead = |(_, one): (f64, &mut HeldTool)| {
+        let family = view.family_of(&one.id).map_or(&[][..], |family| &family.tools);
+        one.instead = family.iter().chain(view.backups_of(&one.id)).filter(is_allowed).cloned().collect();
+        one.instead.truncate(MAX_INSTEAD);
+        one.clone()
+    };
+    fit.into_iter().map(with_instead).collect()
+}
+
+/// Tools out of order that are named.
+const MAX_OFFERED: usize = 3;
+/// Tools named that can stand in for one.
+const MAX_INSTEAD: usize = 3;
 
 /// What confidence is judged by. `docs` are the first of `fused`.
 fn signs(

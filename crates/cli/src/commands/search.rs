@@ -103,6 +103,11 @@ fn print_answer(answer: &SearchResponse, detail: args::Detail) -> std::io::Resul
         let reasons = answer.withheld.reasons.iter().map(|(reason, n)| format!("{reason}: {n}"));
         let reasons = reasons.collect::<Vec<_>>().join(", ");
         screen::line(&format!("withheld: {} ({reasons})", answer.withheld.count))?;
+        for tool in &answer.withheld.tools {
+            let instead =
+                if tool.instead.is_empty() { String::new() } else { format!("; instead: {}", tool.instead.join(", ")) };
+            screen::line(&format!("  {} {}{instead}", tool.id, tool.reason))?;
+        }
     }
     let rest = format!("confidence {:.2} · index {} · {}", answer.confidence, answer.index_state, answer.selection_id);
     screen::line(&format!("\n{rest}"))

@@ -116,14 +116,14 @@ async fn permitted_call(
     respond(judge, caller, result, notes).await
 }
 
-/// The same tool on other upstreams that work and that the caller may see.
+/// What can stand in: the same tool on other upstreams, then its backups; what works and the caller may see.
 fn siblings(services: &Services, caller: &Caller, card: &ToolCard) -> Vec<String> {
     let parts = &services.parts;
     let (view, quality) = (parts.catalog.view(), parts.quality.view());
-    let Some(family) = view.family_of(&card.id) else { return Vec::new() };
+    let family = view.family_of(&card.id).map_or(&[][..], |family| &family.tools);
     let works = |id: &&ToolId| **id != card.id && quality.withheld(id).is_none() && !view.screen.withholds(id);
     let may_see = |id: &&ToolId| view.get(id).is_some_and(|card| visible(&parts.policy, caller, card));
-    family.tools.iter().filter(works).filter(may_see).map(ToString::to_string).collect()
+    family.iter().chain(view.backups_of(&card.id)).filter(works).filter(may_see).map(ToString::to_string).collect()
 }
 
 /// The arguments, if they fit the tool's schema or nobody can tell.

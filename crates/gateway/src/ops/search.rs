@@ -8,7 +8,7 @@ use toolscout_core::{Caller, ContentHash, SelectionId, SideEffect, UpstreamId};
 use toolscout_embed::QueryVectors;
 use toolscout_index::Snapshot;
 use toolscout_policy::Policy;
-use toolscout_selector::{Query, Selection};
+use toolscout_selector::{HeldTool, Query, Selection};
 use tracing::{Instrument as _, info_span, warn};
 
 use super::resolve::{visible_upstream, visible_upstreams};
@@ -17,7 +17,7 @@ use crate::lenient::{MAX_LIMIT, Mistake};
 use crate::second::settled;
 use crate::selections::Kept;
 use crate::services::Services;
-use crate::wire::{Detail, Filters, FoundTool, NoMatch, SearchRequest, SearchResponse, Withheld};
+use crate::wire::{Detail, Filters, FoundTool, NoMatch, SearchRequest, SearchResponse, Withheld, WithheldTool};
 
 /// Tools per answer when nobody says how many.
 const DEFAULT_LIMIT: usize = 5;
@@ -236,7 +236,17 @@ pub(crate) fn no_match(selection: &Selection) -> Option<NoMatch> {
 }
 
 pub(crate) fn withheld(selection: &Selection) -> Withheld {
-    Withheld { count: selection.withheld.count, reasons: selection.withheld.reasons.clone() }
+    let since = |held: &HeldTool| held.since.map(|since| format!(" since {}", since.rfc3339())).unwrap_or_default();
+    let held = |held: &HeldTool| WithheldTool {
+        id: held.id.to_string(),
+        reason: format!("{}{}: {}", held.what, since(held), held.reason),
+        instead: held.instead.iter().map(ToString::to_string).collect(),
+    };
+    Withheld {
+        count: selection.withheld.count,
+        reasons: selection.withheld.reasons.clone(),
+        tools: selection.withheld.tools.iter().map(held).collect(),
+    }
 }
 
 /// Three digits tell all there is to tell, and cost fewer tokens.

@@ -129,7 +129,8 @@ async fn an_operator_puts_a_tool_aside_and_takes_it_back() {
         "{refused}"
     );
     let (_, found) = gateway.post("/v1/search", json!({"query": "read a text file from disk"})).await;
-    assert_eq!(found["withheld"], json!({"count": 1, "reasons": {"quarantined": 1}}));
+    assert_eq!((&found["withheld"]["count"], &found["withheld"]["reasons"]), (&json!(1), &json!({"quarantined": 1})));
+    assert_eq!(found["withheld"]["tools"][0]["id"], "files:read_file", "it would have fitted: {found}");
     assert!(!found["tools"].to_string().contains("read_file"));
     let why = format!("/v1/selections/{}?tool=files:read_file", found["selection_id"].as_str().unwrap());
     let (_, why) = gateway.get(&why).await;

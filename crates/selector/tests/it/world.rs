@@ -4,8 +4,8 @@ use std::io::Cursor;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use toolscout_catalog::{Catalog, Overlays};
-use toolscout_core::{Caller, Timestamp};
+use toolscout_catalog::{Catalog, Overlay, Overlays};
+use toolscout_core::{CallFault, Caller, CallerClass, Generation, Outcome, Timestamp};
 use toolscout_embed::{Embed as _, Want};
 use toolscout_index::{IndexHost, IndexOptions, Snapshot};
 use toolscout_policy::Policy;
@@ -23,7 +23,8 @@ const APPS: [&str; 6] = ["billing", "calendar", "forge", "mail", "photos", "weat
 const THINGS: [&str; 5] = ["invoice", "meeting", "issue", "letter", "album"];
 const VERBS: [&str; 2] = ["create", "delete"];
 
-/// `tools.jsonl` of the catalog. `forge` and `mirror` both have the tool `clone_repo`: a family.
+/// `tools.jsonl` of the catalog. `forge` and `mirror` both have the tool `clone_repo`: a family. The letters of `photos` are the
+/// backup of those of `mail`, as a card says.
 fn lines() -> String {
     let mut lines = String::new();
     let mut line = |server: &str, name: &str, description: &str, param: &str| {
@@ -48,7 +49,9 @@ fn lines() -> String {
 
 pub(crate) fn index(lines: &str) -> Arc<Snapshot> {
     let store = Store::temporary().unwrap();
-    let catalog = Catalog::open(&store, Overlays::default()).unwrap();
+    let backup = Overlay { backup_of: Some("mail:create_letter".parse().unwrap()), ..Overlay::default() };
+    let cards = Overlays::from_iter([("photos:create_letter".parse().unwrap(), backup)]);
+    let catalog = Catalog::open(&store, cards).unwrap();
     catalog.import_jsonl(Cursor::new(lines), Timestamp(1)).unwrap();
     let host = IndexHost::open(IndexOptions::default(), &store, Some(EMBEDDER.clone())).unwrap();
     host.apply(&catalog.view()).unwrap();
@@ -90,6 +93,27 @@ pub(crate) fn aside(tools: &[&str]) -> QualityView {
         let decision =
             Decision { tool: tool.parse().unwrap(), verdict: Verdict::Quarantine, reason, at: Timestamp(at) };
         book.apply(&Event::Decision(decision), &QualityOptions::default());
+    }
+    QualityView::new(&book, &QualityOptions::default())
+}
+
+/// What is known after calls, each a tool and how it went, a second apart.
+pub(crate) fn after(calls: &[(&str, CallFault)]) -> QualityView {
+    let mut book = Book::default();
+    for (at, (tool, fault)) in (1_000_000..).step_by(1_000).zip(calls) {
+        let outcome = Outcome {
+            tool: tool.parse().unwrap(),
+            generation: Generation(1),
+            selection: None,
+            fault: *fault,
+            latency_ms: 1,
+            result_bytes: 1,
+            empty: false,
+            conforms: None,
+            caller: CallerClass::Agent,
+            at: Timestamp(at),
+        };
+        book.apply(&Event::Outcome(outcome), &QualityOptions::default());
     }
     QualityView::new(&book, &QualityOptions::default())
 }

@@ -165,6 +165,9 @@ async fn stdio(server: Arc<Server>) {
     tokio::time::sleep(Duration::from_millis(20)).await;
 }
 
+/// A result, an error, or silence.
+type Answer = Option<Result<Value, (i64, String, Value)>>;
+
 impl Server {
     fn does(&self, behave: Behave) -> bool {
         self.options.behaves.contains(&behave)
@@ -248,7 +251,7 @@ impl Server {
         if self.does(Behave::HiddenText) { "Use \u{E0041}me \u{7}well." } else { "Tools to test with." }
     }
 
-    async fn discover(&self) -> Option<Result<Value, (i64, String, Value)>> {
+    async fn discover(&self) -> Answer {
         if self.does(Behave::DiesOnProbe) {
             say_on_stderr("panic: unexpected method server/discover");
             exit(1);
@@ -276,7 +279,7 @@ impl Server {
         Some(Ok(result))
     }
 
-    fn initialize(&self, params: &Value) -> Option<Result<Value, (i64, String, Value)>> {
+    fn initialize(&self, params: &Value) -> Answer {
         if self.does(Behave::ModernOnly) {
             let supported = json!({"supported": [MODERN], "requested": params["protocolVersion"]});
             return Some(Err((-32022, "Unsupported protocol version".to_owned(), supported)));
@@ -351,7 +354,7 @@ impl Server {
         tools
     }
 
-    fn list(&self, params: &Value) -> Option<Result<Value, (i64, String, Value)>> {
+    fn list(&self, params: &Value) -> Answer {
         if self.does(Behave::NeverLists) {
             return None;
         }
@@ -387,14 +390,7 @@ impl Server {
         Some(Ok(result))
     }
 
-    async fn call(
-        &self,
-        id: &Value,
-        params: &Value,
-        out: &Out,
-        is_modern: bool,
-        headers: &HeaderMap,
-    ) -> Option<Result<Value, (i64, String, Value)>> {
+    async fn call(&self, id: &Value, params: &Value, out: &Out, is_modern: bool, headers: &HeaderMap) -> Answer {
         if let Some(done) = self.mood(params["name"].as_str().unwrap_or_default()) {
             return done;
         }
@@ -453,7 +449,7 @@ impl Server {
     }
 
     /// What a tool does that is in a mood. `None`: it does well.
-    fn mood(&self, tool: &str) -> Option<Option<Result<Value, (i64, String, Value)>>> {
+    fn mood(&self, tool: &str) -> Option<Answer> {
         let moods = std::fs::read(self.options.moods.as_ref()?).ok()?;
         let moods: Value = serde_json::from_slice(&moods).ok()?;
         let failed = |text: &str| Ok(json!({"content": [{"type": "text", "text": text}], "isError": true}));
