@@ -114,8 +114,11 @@ struct Step {
     /// Tools that are new, changed or (`None`) gone.
     tools: BTreeMap<ToolName, Option<NewTool>>,
     /// Tools whose definition changed only where nobody looks: stored without a generation.
-    quiet: Vec<(ToolName, ContentHash, Vec<u8>)>,
+    quiet: Vec<(ToolName, ContentHash)>,
 }
+
+/// Definitions that a commit has to write, by their hash.
+type NewRows = HashMap<ContentHash, Vec<u8>>;
 
 /// One tool over several generations.
 struct Span {
@@ -128,8 +131,6 @@ struct NewTool {
     card: Arc<ToolCard>,
     scan: Scan,
     entry: Entry,
-    /// The definition's row, where it has to be written.
-    row: Option<Vec<u8>>,
 }
 
 impl Catalog {
@@ -237,8 +238,9 @@ impl Catalog {
     pub fn apply(&self, listing: Listing) -> Result<Change, Error> {
         let mut writer = self.writer.lock();
         let at = listing.at;
-        let step = self.step(&writer, listing, Origin::Crawled, &Labels::default())?;
-        self.commit(&mut writer, vec![step], at)
+        let mut rows = NewRows::new();
+        let step = self.step(&writer, listing, Origin::Crawled, &Labels::default(), &mut rows)?;
+        self.commit(&mut writer, vec![step], rows, at)
     }
 
     /// Remembers that a crawl failed, and how. Keeps every tool. The same state again keeps its `since`.
@@ -261,7 +263,7 @@ impl Catalog {
         row.reason = sanitize(reason, MAX_REASON).replace('\n', " ");
         let step =
             Step { upstream: upstream.clone(), row: Some(row), is_visible, tools: BTreeMap::new(), quiet: Vec::new() };
-        self.commit(&mut writer, vec![step], at)
+        self.commit(&mut writer, vec![step], NewRows::new(), at)
     }
 
     /// Drops an upstream and its tools: it was taken out of the configuration. Unknown ids change nothing.
@@ -277,7 +279,7 @@ impl Catalog {
             writer.entries.get(upstream).into_iter().flat_map(|tools| tools.keys().cloned().map(|name| (name, None)));
         let tools = tools.collect();
         let step = Step { upstream: upstream.clone(), row: None, is_visible: true, tools, quiet: Vec::new() };
-        self.commit(&mut writer, vec![step], at)
+        self.commit(&mut writer, vec![step], NewRows::new(), at)
     }
 
     /// A tool's definition whole, as it was listed. Like every question, it waits for no change under way.
@@ -363,11 +365,11 @@ impl Catalog {
     pub fn import_jsonl(&self, file: impl BufRead, at: Timestamp) -> Result<Imported, Error> {
         let parsed = jsonl::read(file, at).map_err(Error::File)?;
         let mut writer = self.writer.lock();
-        let mut steps = Vec::new();
+        let (mut steps, mut rows) = (Vec::new(), NewRows::new());
         for (listing, labels) in parsed.listings {
-            steps.push(self.step(&writer, listing, Origin::Imported, &labels)?);
+            steps.push(self.step(&writer, listing, Origin::Imported, &labels, &mut rows)?);
         }
-        let change = self.commit(&mut writer, steps, at)?;
+        let change = self.commit(&mut writer, steps, rows, at)?;
         drop(writer);
         let (mut ids, mut problems) = (BTreeMap::new(), parsed.problems);
         for (label, id, line) in parsed.ids {
@@ -404,6 +406,19 @@ impl Catalog {
         let key = rows::definition_key(raw);
         let bytes = self.tree.get(key.as_bytes())?;
         bytes.map(|bytes| rows::decode(key.as_bytes(), &bytes)).transpose()
+    }
+
+    /// The definition as the store has it or will have it. Definitions that differ only in the order of their keys share one row,
+    /// the first one's; a card read off another's order would come out otherwise after a restart.
+    fn as_stored(&self, raw: ContentHash, own: Value, rows: &mut NewRows) -> Result<Value, Error> {
+        if let Some(bytes) = rows.get(&raw) {
+            return rows::decode(rows::definition_key(&raw).as_bytes(), bytes);
+        }
+        if let Some(stored) = self.definition(&raw)? {
+            return Ok(stored);
+        }
+        rows.insert(raw, rows::encode(&own));
+        Ok(own)
     }
 
     fn tool_row(&self, id: &ToolId) -> Result<Option<ToolRow>, Error> {
@@ -457,7 +472,14 @@ impl Catalog {
     }
 
     /// What a listing means against what is known.
-    fn step(&self, writer: &Writer, listing: Listing, origin: Origin, labels: &Labels) -> Result<Step, Error> {
+    fn step(
+        &self,
+        writer: &Writer,
+        listing: Listing,
+        origin: Origin,
+        labels: &Labels,
+        rows: &mut NewRows,
+    ) -> Result<Step, Error> {
         let view = self.view();
         let upstream = listing.upstream;
         let old_row = view.upstream(&upstream);
@@ -510,6 +532,7 @@ impl Catalog {
                 }
                 continue;
             }
+            let definition = self.as_stored(raw, definition, rows)?;
             let id = ToolId::new(upstream.clone(), name.clone());
             let same_definition =
                 view.get(&id).is_some_and(|card| card.definition == card::definition_hash(&definition));
@@ -524,7 +547,7 @@ impl Catalog {
                 writer.scans.get(&id).map_or_else(|| scan.is_empty(), |known| **known == scan)
             };
             if same_card && same_label && same_scan {
-                quiet.push((name, raw, rows::encode(&definition)));
+                quiet.push((name, raw));
             } else {
                 fresh.push((name, raw, definition));
             }
@@ -550,11 +573,9 @@ impl Catalog {
             let id = ToolId::new(upstream.clone(), name.clone());
             (card::build(&id, definition, &tags, self.overlays.get(&id)), scan_of(&self.screening, definition))
         });
-        for ((name, raw, definition), (built, scan)) in fresh.iter().zip(built) {
-            let known = old_entries.get(name).is_some_and(|old| old.raw == *raw);
+        for ((name, raw, _), (built, scan)) in fresh.iter().zip(built) {
             let entry = Entry { raw: *raw, family: family_key(&built), label: labels.get(name).map(Into::into) };
-            let row = (!known).then(|| rows::encode(definition));
-            tools.insert(name.clone(), Some(NewTool { card: Arc::new(built.card), scan, entry, row }));
+            tools.insert(name.clone(), Some(NewTool { card: Arc::new(built.card), scan, entry }));
         }
         let n_gone = tools.values().filter(|tool| tool.is_none()).count();
         let n_new = tools.iter().filter(|(name, tool)| tool.is_some() && !old_entries.contains_key(*name)).count();
@@ -580,21 +601,23 @@ impl Catalog {
     }
 
     /// Writes steps as one batch, then publishes. On failure nothing has happened.
-    fn commit(&self, writer: &mut Writer, steps: Vec<Step>, at: Timestamp) -> Result<Change, Error> {
+    fn commit(&self, writer: &mut Writer, steps: Vec<Step>, rows: NewRows, at: Timestamp) -> Result<Change, Error> {
         let old = self.view();
         let (mut batch, mut touched, mut diff) = (Batch::default(), Vec::new(), Diff::default());
         let mut replaced: Vec<ContentHash> = Vec::new();
+        for (raw, bytes) in rows {
+            batch.put(rows::definition_key(&raw), bytes);
+        }
         for step in &steps {
             let row_key = rows::upstream_key(&step.upstream);
             match &step.row {
                 Some(row) => batch.put(row_key, rows::encode(row)),
                 None => batch.remove(row_key),
             }
-            for (name, raw, bytes) in &step.quiet {
+            for (name, raw) in &step.quiet {
                 let id = ToolId::new(step.upstream.clone(), name.clone());
                 let label = writer.entry(&id).and_then(|old| old.label.as_deref().map(str::to_owned));
                 replaced.extend(writer.entry(&id).map(|old| old.raw));
-                batch.put(rows::definition_key(raw), bytes.clone());
                 batch.put(rows::tool_key(&id), rows::encode(&ToolRow { raw: *raw, label }));
             }
             for (name, tool) in &step.tools {
@@ -603,9 +626,6 @@ impl Catalog {
                 let after = tool.as_ref().map(|tool| tool.entry.raw);
                 match tool {
                     Some(tool) => {
-                        if let Some(bytes) = &tool.row {
-                            batch.put(rows::definition_key(&tool.entry.raw), bytes.clone());
-                        }
                         let label = tool.entry.label.as_deref().map(str::to_owned);
                         batch.put(rows::tool_key(&id), rows::encode(&ToolRow { raw: tool.entry.raw, label }));
                         if before.is_some() { &mut diff.changed } else { &mut diff.added }.push(id.clone());
@@ -685,7 +705,7 @@ impl Catalog {
             let step = steps.iter().find(|step| step.upstream == *upstream);
             for (name, entry) in entries {
                 let moves_on = step.is_some_and(|step| {
-                    step.tools.contains_key(name) || step.quiet.iter().any(|(quiet, _, _)| quiet == name)
+                    step.tools.contains_key(name) || step.quiet.iter().any(|(quiet, _)| quiet == name)
                 });
                 if !moves_on {
                     needed.insert(entry.raw);
@@ -693,7 +713,7 @@ impl Catalog {
             }
         }
         for step in steps {
-            needed.extend(step.quiet.iter().map(|(_, raw, _)| *raw));
+            needed.extend(step.quiet.iter().map(|(_, raw)| *raw));
             needed.extend(step.tools.values().flatten().map(|tool| tool.entry.raw));
         }
         for raw in candidates.difference(&needed.into_iter().collect()) {
@@ -721,7 +741,7 @@ impl Writer {
         let mut groups: BTreeSet<FamilyKey> = BTreeSet::new();
         for step in steps {
             let entries = self.entries.entry(step.upstream.clone()).or_default();
-            for (name, raw, _) in step.quiet {
+            for (name, raw) in step.quiet {
                 if let Some(entry) = entries.get_mut(&name) {
                     entry.raw = raw;
                 }

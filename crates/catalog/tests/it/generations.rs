@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 use toolscout_catalog::{Catalog, Change, Error, Overlay, Overlays, Skipped, UpstreamState};
 use toolscout_core::{Generation, Timestamp};
 use toolscout_store::{Store, TreeName};
@@ -157,6 +157,34 @@ fn reopening_gives_the_same_and_other_overlays_renew_the_cards() {
     assert_eq!((diff.changed.len(), diff.added.len()), (6, 0));
     drop(catalog);
     assert_eq!(Catalog::open(&store(), overlays).unwrap().view().generation, before.generation.next(), "once");
+}
+
+#[test]
+fn twins_in_another_order_read_the_same_after_reopening() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = || Store::open(dir.path()).unwrap().store;
+    let twin = |order: [&str; 3], meta: &str| {
+        let properties: serde_json::Map<String, Value> =
+            order.into_iter().map(|name| (name.to_owned(), json!({"type": "string"}))).collect();
+        json!({"name": "x", "description": "one", "_meta": {"m": meta}, "inputSchema": {"type": "object", "properties": properties}})
+    };
+    let before = {
+        let catalog = open(&store());
+        // Each alone, two in one file, and one whose definition comes to equal another's where nobody looks.
+        catalog.apply(listing("b", 1, [twin(["p", "q", "r"], "1")])).unwrap();
+        catalog.apply(listing("a", 1, [twin(["r", "q", "p"], "1")])).unwrap();
+        catalog.apply(listing("c", 1, [twin(["q", "p", "r"], "2")])).unwrap();
+        catalog.apply(listing("c", 2, [twin(["q", "p", "r"], "1")])).unwrap();
+        let line = |server: &str, properties: &str| {
+            let schema = format!(r#"{{"type":"object","properties":{{{properties}}}}}"#);
+            format!(r#"{{"id":"{server}.y","server":"{server}","name":"y","description":"","input_schema":{schema}}}"#)
+        };
+        let lines = [line("d", r#""s":{},"t":{}"#), line("e", r#""t":{},"s":{}"#)].join("\n");
+        assert!(catalog.import_jsonl(lines.as_bytes(), Timestamp(3)).unwrap().problems.is_empty());
+        catalog.view()
+    };
+    assert_eq!(before.len(), 5);
+    assert_eq!(open(&store()).view().tools, before.tools);
 }
 
 #[test]
