@@ -118,7 +118,7 @@ struct Step {
 }
 
 /// Definitions that a commit has to write, by their hash.
-type NewRows = HashMap<ContentHash, Vec<u8>>;
+type NewRows = BTreeMap<ContentHash, Vec<u8>>;
 
 /// One tool over several generations.
 struct Span {
