@@ -25,6 +25,11 @@ MEANING = ["meaning_rel", "cosine", "meaning_rank", "meaning_first", "meaning_lo
 
 
 NAMES = []
+N_SIGNS = 16
+# Signs that need token vectors.
+TOKEN_SIGNS = {2, 10, 11, 12, 13}
+# Signs that are a feature of the first candidate.
+OF_FIRST = {4: "words_abs", 5: "name_told", 9: "cosine", 10: "tokens", 13: "tokens_name", 14: "same_action", 15: "worse_action"}
 
 
 class Query:
@@ -32,7 +37,7 @@ class Query:
         self.slice, self.n_relevant = row["slice"], row["n_relevant"]
         self.x = np.array([c[2] for c in row["candidates"]], dtype=np.float64).reshape(len(row["candidates"]), -1)
         self.y = np.array([c[1] for c in row["candidates"]], dtype=np.float64)
-        self.signs = np.array(row["signs"] + [0.0] * (9 - len(row["signs"])))
+        self.signs = np.array(row["signs"] + [0.0] * (N_SIGNS - len(row["signs"])))
 
     def first(self, scores):
         return bool(len(scores)) and self.y[np.argmax(scores)] > 0
@@ -86,7 +91,8 @@ def signs(q, weights):
     if len(q.x):
         scores = q.x @ weights
         order = np.argsort(-scores, kind="stable")
-        own[4], own[5] = q.x[order[0], NAMES.index("words_abs")], q.x[order[0], NAMES.index("name_told")]
+        for at, name in OF_FIRST.items():
+            own[at] = q.x[order[0], NAMES.index(name)]
         own[8] = (scores[order[0]] - scores[order[min(5, len(order) - 1)]]) / 5
     return own
 
@@ -153,10 +159,10 @@ def main():
     if a.out:
         lexical_off = set(TOKENS) | set(MEANING)
         made = {"format": 1, "features": names, "sets": {}}
-        cases = {"full": (off, set()), "hybrid": (off | set(TOKENS), {2}), "lexical": (off | lexical_off, {1, 2})}
+        cases = {"full": (off, set()), "hybrid": (off | set(TOKENS), TOKEN_SIGNS), "lexical": (off | lexical_off, TOKEN_SIGNS | {1, 9})}
         for case, (without, signs_off) in cases.items():
             weights = fit(sets, names, without, a.ridge, shares)
-            confidence = fit_confidence(sets, weights, signs_off | (set() if has_tokens else {2}))
+            confidence = fit_confidence(sets, weights, signs_off | (set() if has_tokens else TOKEN_SIGNS))
             made["sets"][case] = {"weights": [round(w, 4) for w in weights], "confidence": [round(c, 4) for c in confidence]}
         made["how_made"] = f"fit.py --sets {a.sets} --shares {a.shares} --ridge {a.ridge}"
         a.out.write_text(json.dumps(made, indent=1) + "\n")

@@ -18,9 +18,16 @@ pub(crate) const SIGNS: [&str; N_SIGNS] = [
     "unknown_words",
     "length",
     "lead",
+    "first_cosine",
+    "first_tokens",
+    "first_content",
+    "first_weakest",
+    "first_name_told",
+    "first_action",
+    "first_worse_action",
 ];
 /// How many there are.
-pub(crate) const N_SIGNS: usize = 9;
+pub(crate) const N_SIGNS: usize = 16;
 
 /// What confidence is judged by: [`SIGNS`] without the first.
 #[derive(Debug, Clone, Copy, Default)]
@@ -41,6 +48,20 @@ pub(crate) struct Signs {
     pub(crate) length: f64,
     /// How far the first candidate stands before the sixth, in the ranker's points, over 5.
     pub(crate) lead: f64,
+    /// The first candidate's cosine.
+    pub(crate) first_cosine: f64,
+    /// Its late interaction.
+    pub(crate) first_tokens: f64,
+    /// The same over the words that say something.
+    pub(crate) first_content: f64,
+    /// How near it comes to the words of the query that it tells least: a near miss has the rest.
+    pub(crate) first_weakest: f64,
+    /// How well the query tells the words of its name.
+    pub(crate) first_name_told: f64,
+    /// It does what the query's verb asks for: reading, writing, destroying.
+    pub(crate) first_action: f64,
+    /// It does worse than that.
+    pub(crate) first_worse_action: f64,
 }
 
 impl Signs {
@@ -55,6 +76,13 @@ impl Signs {
             self.unknown_words,
             self.length,
             self.lead,
+            self.first_cosine,
+            self.first_tokens,
+            self.first_content,
+            self.first_weakest,
+            self.first_name_told,
+            self.first_action,
+            self.first_worse_action,
         ]
     }
 }

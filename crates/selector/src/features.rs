@@ -258,7 +258,8 @@ pub(crate) fn name_told(found: &WordMatch, card: &ToolCard) -> f64 {
     (f64::from(found.n_name) / card.words.len().max(1) as f64).min(1.0)
 }
 
-fn action(wanted: Option<SideEffect>, does: SideEffect) -> (f64, f64) {
+/// Whether a tool does what is asked for, and whether it does worse: reading, writing, destroying.
+pub(crate) fn action(wanted: Option<SideEffect>, does: SideEffect) -> (f64, f64) {
     match wanted {
         Some(wanted) if wanted == does => (1.0, 0.0),
         Some(wanted) if does > wanted => (0.0, 1.0),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use toolscout_core::{Caller, Generation, Score, SideEffect, ToolCard, ToolId, UpstreamId};
 use toolscout_embed::TokenVectors;
 use toolscout_index::{
-    Allow, DenseHit, DocIdx, DocSet, IndexState, LateMatch, LateVectors, LexicalOptions, LexicalRun, Snapshot,
+    Allow, DocIdx, DocSet, IndexState, LateMatch, LateVectors, LexicalOptions, LexicalRun, Snapshot,
 };
 use toolscout_policy::Policy;
 use toolscout_quality::QualityView;
@@ -19,7 +19,7 @@ use crate::evidence::{
     Alignment, Candidate, ConfidenceStage, DenseStage, Evidence, Fate, FusionStage, HeldTool, LexicalStage,
     MAX_CANDIDATES, MAX_TERMS, Part, Side, StepStage,
 };
-use crate::features::{Features, Group, length, name_told};
+use crate::features::{Features, Group, action, length, name_told};
 use crate::fuse::{Fused, PLAIN_DENSE};
 use crate::gather::{Gathered, gather};
 use crate::options::{Fusion, SelectorOptions};
@@ -170,14 +170,14 @@ pub fn select_with(
     options: &SelectorOptions,
 ) -> Selection {
     let (allow, mut access) = admit(snapshot, quality, policy, caller, query);
-    let Gathered { run, words, near, by, mut fused, mut fusion, tokens, late, steps, .. } =
-        gather(snapshot, &allow, query, options);
+    let gathered = gather(snapshot, &allow, query, options);
 
-    let n_detailed = fused.len().min(query.limit + DETAILED_BEYOND_LIMIT).min(MAX_CANDIDATES);
+    let n_detailed = gathered.fused.len().min(query.limit + DETAILED_BEYOND_LIMIT).min(MAX_CANDIDATES);
     let first_docs = |fused: &[Fused]| -> Vec<DocIdx> { fused[..n_detailed].iter().map(|one| one.doc).collect() };
     // How sure the match is has nothing to do with how well its tool works.
-    let docs = first_docs(&fused);
-    let signs = signs(snapshot, &run, &fused, &near, &docs, options.fusion == Fusion::Learned);
+    let docs = first_docs(&gathered.fused);
+    let signs = signs(snapshot, query, &gathered, &docs, options.fusion == Fusion::Learned);
+    let Gathered { run, words, near, by, mut fused, mut fusion, tokens, late, steps, .. } = gathered;
     let learned = weights(by.is_some(), tokens.n_candidates > 0);
     let confidence = match fused.first() {
         Some(_) => judge(signs, &learned.confidence, options.abstain),
@@ -318,11 +318,12 @@ pub struct Trace {
 /// Traces a selection.
 pub fn trace(snapshot: &Snapshot, policy: &Policy, caller: &Caller, query: &Query, options: &SelectorOptions) -> Trace {
     let (allow, _) = admit(snapshot, &QualityView::default(), policy, caller, query);
-    let Gathered { run, near, fused, seen, .. } = gather(snapshot, &allow, query, options);
-    let docs: Vec<DocIdx> = fused.iter().take(query.limit + DETAILED_BEYOND_LIMIT).map(|one| one.doc).collect();
-    let signs = signs(snapshot, &run, &fused, &near, &docs, options.fusion == Fusion::Learned).to_array().to_vec();
+    let gathered = gather(snapshot, &allow, query, options);
+    let docs: Vec<DocIdx> =
+        gathered.fused.iter().take(query.limit + DETAILED_BEYOND_LIMIT).map(|one| one.doc).collect();
+    let signs = signs(snapshot, query, &gathered, &docs, options.fusion == Fusion::Learned).to_array().to_vec();
     let candidate = |(doc, features): (DocIdx, Features)| (snapshot.card(doc).id.clone(), features.to_array().to_vec());
-    Trace { candidates: seen.0.into_iter().zip(seen.1).map(candidate).collect(), signs }
+    Trace { candidates: gathered.seen.0.into_iter().zip(gathered.seen.1).map(candidate).collect(), signs }
 }
 
 /// What [`offers`] goes by.
@@ -378,17 +379,17 @@ const MAX_OFFERED: usize = 3;
 const MAX_INSTEAD: usize = 3;
 
 /// What confidence is judged by. `docs` are the first of `fused`.
-fn signs(
-    snapshot: &Snapshot,
-    run: &LexicalRun,
-    fused: &[Fused],
-    near: &[DenseHit],
-    docs: &[DocIdx],
-    is_learned: bool,
-) -> Signs {
+fn signs(snapshot: &Snapshot, query: &Query, gathered: &Gathered, docs: &[DocIdx], is_learned: bool) -> Signs {
+    let Gathered { run, near, fused, late, .. } = gathered;
     let matches = run.matches(docs);
     let first = fused.first().zip(matches.first());
     let ceiling = run.ceiling().max(f64::MIN_POSITIVE);
+    let found = late.as_ref().zip(first.and_then(|(one, _)| one.late.as_ref()));
+    let of_late =
+        |part: fn(&LateVectors, &LateMatch) -> f32| found.map_or(0.0, |(late, found)| f64::from(part(late, found)));
+    let (first_action, first_worse_action) = first.map_or((0.0, 0.0), |(one, _)| {
+        action(toolscout_catalog::intent(&query.text), snapshot.card(one.doc).side_effect)
+    });
     Signs {
         best_cosine: near.first().map(|hit| f64::from(hit.cosine)),
         best_tokens: fused.iter().filter_map(Fused::tokens).reduce(f64::max),
@@ -399,6 +400,13 @@ fn signs(
         length: length(run),
         // Points of another method are no measure: then an ordinary lead is taken for granted.
         lead: if is_learned { lead(fused) } else { ORDINARY_LEAD },
+        first_cosine: first.and_then(|(one, _)| one.cosine).unwrap_or(0.0),
+        first_tokens: of_late(|_, found| found.score),
+        first_content: of_late(|_, found| found.content),
+        first_weakest: of_late(|query, found| query.weakest(found).unwrap_or(found.content)),
+        first_name_told: of_late(|_, found| found.name),
+        first_action,
+        first_worse_action,
     }
 }
 
@@ -420,10 +428,9 @@ fn found_by_tokens<'a>(snapshot: &Snapshot, late: &LateVectors, one: &'a Fused) 
 fn alignments(snapshot: &Snapshot, late: &LateVectors, one: &Fused) -> Vec<Alignment> {
     let Some(found) = found_by_tokens(snapshot, late, one) else { return Vec::new() };
     let mut alignments: Vec<Alignment> = late
-        .words()
-        .zip(&found.best)
-        .filter(|(word, _)| word.chars().any(char::is_alphanumeric))
-        .filter_map(|(word, (token, cosine))| {
+        .content_words()
+        .filter_map(|(at, word)| {
+            let (token, cosine) = found.best.get(at)?;
             let card = snapshot.late_word(one.doc, *token)?.to_owned();
             Some(Alignment { query: word.to_owned(), card, cosine: *cosine })
         })

@@ -79,6 +79,21 @@ impl LateVectors {
         self.words.split('\n')
     }
 
+    /// Position and text of the tokens that say something: no punctuation, no function words.
+    pub fn content_words(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.words().enumerate().filter(|(_, word)| says_something(word))
+    }
+
+    /// How near the card comes to those of these tokens, a query's, that it tells least: the mean cosine of the worst quarter of the
+    /// tokens that say something, at least one. `None` where no token says anything.
+    pub fn weakest(&self, found: &LateMatch) -> Option<f32> {
+        let mut cosines: Vec<f32> =
+            self.content_words().filter_map(|(at, _)| found.best.get(at)).map(|(_, cosine)| *cosine).collect();
+        cosines.sort_unstable_by(f32::total_cmp);
+        let n_worst = (cosines.len() / 4).max(1);
+        mean(cosines.into_iter().take(n_worst))
+    }
+
     /// Bytes held.
     pub(crate) fn bytes(&self) -> usize {
         self.values.capacity() + self.scales.capacity() * 4 + self.words.capacity()
