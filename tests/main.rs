@@ -9,7 +9,8 @@
 //! 7. [`crash`]: `kill -9` at any moment costs at most what was being written.
 //! 8. [`suite`]: an eval makes its catalog by asking servers, and stops where a label or a server fails.
 //! 9. [`chaos`]: quarantine spares callers the broken tools, and leaves the healthy ones alone.
-//! 10. [`tidy`]: the house keeps its own rules.
+//! 10. [`metrics`]: a monitor can scrape what was done, and nothing that is private.
+//! 11. [`tidy`]: the house keeps its own rules.
 //!
 //! Nothing here is skipped: what a test needs it has set up by `tests/setup`, or fails saying how to do so.
 
@@ -20,6 +21,7 @@ mod hostile;
 mod hostile_text;
 mod inspector;
 mod kit;
+mod metrics;
 mod readme;
 mod real_servers;
 mod suite;

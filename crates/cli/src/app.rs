@@ -11,12 +11,12 @@ use anyhow::Context as _;
 use toolscout_catalog::{Catalog, CatalogView, Origin, Overlays};
 use toolscout_core::time::Clock;
 use toolscout_core::{Timestamp, UpstreamId};
-use toolscout_crawler::{Crawled, Crawler, CrawlerDeps, CrawlerOptions, Outcome, ProgressFn};
+use toolscout_crawler::{CrawlEvent, Crawled, Crawler, CrawlerDeps, CrawlerOptions, Outcome, ProgressFn};
 use toolscout_embed::CrossEncoder;
 use toolscout_gateway::wire::RecrawlResponse;
 use toolscout_gateway::{
-    CrossEncoding, GatewayOptions, Judge, NoRecrawl, OpError, Parts, Recrawl, Reranker, SelectionLog, SelectionOptions,
-    Services,
+    CrossEncoding, GatewayOptions, Judge, Metrics, NoRecrawl, OpError, Parts, Recrawl, Reranker, SelectionLog,
+    SelectionOptions, Services,
 };
 use toolscout_index::{DenseMode, IndexHost, IndexOptions};
 use toolscout_quality::{Quality, QualityOptions};
@@ -119,6 +119,8 @@ impl App {
             options,
             progress,
         };
+        let metrics = Arc::new(Metrics::new(settings.metrics));
+        let deps = CrawlerDeps { progress: Some(counting(&metrics, deps.progress.clone())), ..deps };
         let crawler = match usage {
             Use::Once => Crawler::on_demand(deps),
             Use::Serve => Crawler::start(deps),
@@ -146,6 +148,7 @@ impl App {
             damage: damage.as_ref().map(|damage| damage.reason.clone()),
             selector: toolscout_selector::SelectorOptions::default(),
             second,
+            metrics,
             options: gateway_options(settings),
         });
         let (model_problem, loading) = (model.problem, model.loading);
@@ -188,6 +191,24 @@ impl App {
             tracing::warn!("closing ended early");
         }
     }
+}
+
+/// Counts what becomes of listings, on their way to whoever shows progress.
+fn counting(metrics: &Arc<Metrics>, shown: Option<ProgressFn>) -> ProgressFn {
+    let metrics = Arc::clone(metrics);
+    Arc::new(move |event| {
+        if let CrawlEvent::Ended(crawled) = event {
+            let outcome = match &crawled.outcome {
+                Outcome::Listed { .. } => "listed",
+                Outcome::Failed { .. } => "failed",
+                Outcome::Stopped => "stopped",
+            };
+            metrics.crawled(&crawled.upstream, outcome);
+        }
+        if let Some(shown) = &shown {
+            shown(event);
+        }
+    })
 }
 
 fn index_options(config: &Config) -> IndexOptions {

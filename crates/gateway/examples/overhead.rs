@@ -52,6 +52,7 @@ async fn main() {
         damage: None,
         selector: toolscout_selector::SelectorOptions::default(),
         second: None,
+        metrics: Arc::default(),
         options: GatewayOptions::default(),
     });
     let caller = Caller::local("overhead");

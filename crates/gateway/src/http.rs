@@ -72,6 +72,7 @@ pub(crate) fn router(services: Arc<Services>, options: HttpOptions, closing: Can
         .route_service("/mcp", mcp_service(services, app.options.max_body, Arc::clone(&sessions), closing))
         .layer(middleware::from_fn_with_state(sessions, refuse_session));
     let guarded = documented
+        .route("/metrics", get(metrics))
         .route("/openapi.json", get(async move || Json((*document).clone())))
         .with_state(Arc::clone(&app))
         .merge(mcp)
@@ -92,6 +93,12 @@ pub(crate) fn router(services: Arc<Services>, options: HttpOptions, closing: Can
         .layer(cors)
         .layer(middleware::from_fn(observe))
         .layer(CatchPanicLayer::custom(panicked))
+}
+
+/// For a monitor: counters and states, in Prometheus' text format. Behind the same guard as `/v1`.
+async fn metrics(axum::extract::State(app): axum::extract::State<Arc<App>>) -> Response {
+    let (text, kind) = app.services.parts.metrics.render();
+    ([(http::header::CONTENT_TYPE, kind)], text).into_response()
 }
 
 fn sessions(max: usize) -> Sessions {

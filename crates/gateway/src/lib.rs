@@ -13,6 +13,7 @@ pub mod http;
 pub mod lenient;
 pub mod mcp;
 pub mod metatools;
+pub mod metrics;
 pub mod ops;
 pub mod seal;
 pub mod second;
@@ -23,6 +24,7 @@ pub mod validate;
 pub mod wire;
 
 pub use error::OpError;
+pub use metrics::{Metrics, MetricsOptions};
 pub use second::{CrossEncoding, Judge, JudgeOptions, Question, Reranker, Skipped, Weighed};
 pub use selections::{Kept, SelectionLog, SelectionOptions};
 pub use serve::{HttpOptions, ServeError, Served, serve_http, serve_pipe, serve_stdio};

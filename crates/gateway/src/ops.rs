@@ -18,5 +18,5 @@ pub use explain::explain;
 pub use search::search;
 pub use select::select_for_model;
 
-pub(crate) use resolve::{resolve, visible};
+pub(crate) use resolve::{resolve, visible, visible_upstream};
 pub(crate) use search::find;

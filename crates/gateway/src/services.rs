@@ -15,6 +15,7 @@ use toolscout_quality::Quality;
 use toolscout_upstream::{CallContext, CallReply, CallRequest, Pool};
 
 use crate::error::OpError;
+use crate::metrics::Metrics;
 use crate::seal::Sealer;
 use crate::second::Reranker;
 use crate::selections::SelectionLog;
@@ -139,6 +140,8 @@ pub struct Parts {
     pub selector: toolscout_selector::SelectorOptions,
     /// Who looks at the best candidates again. `None`: nobody.
     pub second: Option<Arc<dyn Reranker>>,
+    /// What is measured.
+    pub metrics: Arc<Metrics>,
     /// How the gateway behaves.
     pub options: GatewayOptions,
 }
@@ -159,6 +162,7 @@ impl Services {
     pub fn new(parts: Parts) -> Arc<Self> {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let workers = if parts.options.workers == 0 { cores } else { parts.options.workers };
+        parts.metrics.observe(&parts);
         Arc::new(Self {
             validators: Validators::new(parts.options.validators),
             output_validators: Validators::new(parts.options.validators),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use toolscout_core::{Secret, SideEffect, ToolId};
-use toolscout_gateway::{Exposure, JudgeOptions};
+use toolscout_gateway::{Exposure, JudgeOptions, MetricsOptions};
 use toolscout_policy::Policy;
 use toolscout_scan::{Action, ScanOptions};
 
@@ -37,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) ranking: RankingSettings,
     /// `[quality]`.
     pub(crate) quality: QualitySettings,
+    /// `[metrics]`.
+    pub(crate) metrics: MetricsOptions,
     /// `[scan]`.
     pub(crate) scan: ScanOptions,
     /// `[policy]`.
@@ -204,6 +206,7 @@ impl Default for Settings {
                 first_quarantine: Duration::from_millis(quality.quarantine.backoff_ms),
                 longest_quarantine: Duration::from_millis(quality.quarantine.backoff_cap_ms),
             },
+            metrics: MetricsOptions::default(),
             scan: ScanOptions::default(),
             policy: Policy::default(),
             cards: None,
@@ -243,7 +246,7 @@ macro_rules! setting {
     };
 }
 
-const SETTINGS: [Setting; 37] = [
+const SETTINGS: [Setting; 38] = [
     setting!("data_dir", data_dir, |r, n, at, base| r.text(n, at).map(|t| Some(base.outside.path(&t, base.folder)))),
     setting!("cards", cards, |r, n, at, base| r.text(n, at).map(|t| Some(base.outside.path(&t, base.folder)))),
     setting!("import", import, |r, n, at, base| r.texts(n, at)),
@@ -270,6 +273,7 @@ const SETTINGS: [Setting; 37] = [
     setting!("call.timeout", call.timeout, |r, n, at, base| positive(r, n, at)),
     setting!("call.confirm_from", call.confirm_from, |r, n, at, base| effect(r, n, at).map(Some)),
     setting!("call.max_result_bytes", call.max_result_bytes, |r, n, at, base| r.number(n, at, 1024..=1 << 30)),
+    setting!("metrics.tools", metrics.tools, |r, n, at, base| r.flag(n, at)),
     setting!("scan.high", scan.high, |r, n, at, base| action(r, n, at)),
     setting!("scan.medium", scan.medium, |r, n, at, base| action(r, n, at)),
     setting!("scan.low", scan.low, |r, n, at, base| action(r, n, at)),

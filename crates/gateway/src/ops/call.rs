@@ -105,6 +105,7 @@ async fn permitted_call(
         Admission::Free => {}
         Admission::Trial(trial) => *judge.trial.lock() = Some(trial),
         Admission::Refused(held) => {
+            services.parts.metrics.refused(&card.id, held.what.as_str());
             let siblings = siblings(services, caller, card);
             return Err(OpError::Quarantined { tool: card.id.clone(), held: Box::new(held), siblings });
         }
@@ -342,6 +343,7 @@ impl Judge<'_> {
     }
 
     fn record(&self, fault: CallFault, result_bytes: u64, empty: bool, conforms: Option<bool>) {
+        self.services.parts.metrics.called(&self.card.id, fault, self.started.elapsed());
         self.services.parts.quality.record(Outcome {
             tool: self.card.id.clone(),
             generation: self.generation,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
+use tokio::time::Instant;
 use toolscout_core::text::{preview, sanitize};
 use toolscout_core::{Caller, ContentHash, SelectionId, SideEffect, UpstreamId};
 use toolscout_embed::QueryVectors;
@@ -72,6 +73,7 @@ pub(crate) async fn find(
         return Err(OpError::BadRequest { mistakes: vec![Mistake { field: "query".to_owned(), message }] });
     }
     let parts = &services.parts;
+    let began = Instant::now();
     let snapshot = parts.index.snapshot();
     let (upstreams, max_side_effect) = read_filters(&snapshot, &parts.policy, caller, filters)?;
     let vectors = query_vectors(services, text).await;
@@ -88,10 +90,12 @@ pub(crate) async fn find(
     let without_meaning = query.vector.is_none();
     let (quality, policy) = (parts.quality.view_at(services.now()), Arc::clone(&parts.policy));
     let (options, asking) = (parts.selector.clone(), caller.clone());
-    let mut selection = services
+    let (mut selection, ranking) = services
         .compute(move || {
             let _span = info_span!("select").entered();
-            toolscout_selector::select_with(&snapshot, &quality, &policy, &asking, &query, &options)
+            let began = Instant::now();
+            let selection = toolscout_selector::select_with(&snapshot, &quality, &policy, &asking, &query, &options);
+            (selection, began.elapsed())
         })
         .await?;
     // The catalog may be ahead of the index, and details are read from it: a tool whose text turned hostile since is left out.
@@ -102,6 +106,7 @@ pub(crate) async fn find(
     }
     let index_state = if without_meaning { "lexical".to_owned() } else { selection.index_state.as_str().to_owned() };
     let id = SelectionId::from_random(rand::random());
+    parts.metrics.searched(&selection, &index_state, began.elapsed(), ranking);
     keep(services, caller, text, &id, &index_state, &selection);
     Ok(Found { id, selection, index_state })
 }

@@ -172,6 +172,7 @@ fn build(setup: Setup) -> (Arc<Services>, Arc<Fake>, Arc<Catalog>, Arc<IndexHost
         damage: None,
         selector: SelectorOptions::default(),
         second: setup.second,
+        metrics: Arc::default(),
         options: setup.options,
     });
     (services, fake, catalog, index, setup.http)
