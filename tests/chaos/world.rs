@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use toolscout_core::{CallFault, CallerClass, Generation, Outcome, Timestamp, ToolId};
+use toolscout_core::{CallFault, CallerClass, Generation, Outcome, SideEffect, Timestamp, ToolId};
 use toolscout_quality::health::State;
 use toolscout_quality::{Admission, HeldWhat, Quality, QualityOptions, Standing, Trial};
 use toolscout_store::Store;
@@ -371,7 +371,7 @@ impl Run {
         {
             places.swap(0, 1);
         }
-        places.into_iter().find_map(|place| match self.quality.admit(&tools[place].id, now) {
+        places.into_iter().find_map(|place| match self.quality.admit(&tools[place].id, SideEffect::Read, now) {
             Admission::Free => Some((place, None)),
             Admission::Trial(trial) => Some((place, Some(trial))),
             Admission::Refused(_) => None,

@@ -19,7 +19,8 @@ use toolscout_gateway::{
     SelectionOptions, Services,
 };
 use toolscout_index::{DenseMode, IndexHost, IndexOptions};
-use toolscout_quality::{Quality, QualityOptions};
+use toolscout_quality::Quality;
+use toolscout_selector::SelectorOptions;
 use toolscout_store::{Opened, Tree, TreeName, row};
 use toolscout_upstream::{Era, EraCache, Pool, PoolOptions, UpstreamSpec};
 
@@ -139,14 +140,14 @@ impl App {
             embedder: model.queries,
             forward: Arc::clone(&pool) as Arc<dyn toolscout_gateway::Forward>,
             policy: Arc::new(settings.policy.clone()),
-            quality: Arc::new(Quality::open(&store, quality_options(settings)).context("open the quality rows")?),
+            quality: Arc::new(Quality::open(&store, settings.quality.options()).context("open the quality rows")?),
             selections: Arc::new(
                 SelectionLog::open(&store, selection_options(settings)).context("open the selections")?,
             ),
             clock,
             recrawl,
             damage: damage.as_ref().map(|damage| damage.reason.clone()),
-            selector: toolscout_selector::SelectorOptions::default(),
+            selector: SelectorOptions { quality: settings.quality.weight, ..SelectorOptions::default() },
             second,
             metrics,
             options: gateway_options(settings),
@@ -228,19 +229,6 @@ fn index_options(config: &Config) -> IndexOptions {
 fn selection_options(settings: &Settings) -> SelectionOptions {
     let max_count = usize::try_from(settings.search.keep).unwrap_or(usize::MAX);
     SelectionOptions { max_count, ..SelectionOptions::default() }
-}
-
-fn quality_options(settings: &Settings) -> QualityOptions {
-    let settings = &settings.quality;
-    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let mut options = QualityOptions {
-        automatic: settings.quarantine,
-        half_life_ms: millis(settings.half_life),
-        ..QualityOptions::default()
-    };
-    options.quarantine.backoff_ms = millis(settings.first_quarantine);
-    options.quarantine.backoff_cap_ms = millis(settings.longest_quarantine);
-    options
 }
 
 fn gateway_options(settings: &Settings) -> GatewayOptions {

@@ -152,6 +152,7 @@ fn told(what: HeldWhat) -> &'static str {
     match what {
         HeldWhat::Tool => "in quarantine",
         HeldWhat::Upstream => "out of reach",
+        HeldWhat::Writing => "withheld because it writes,",
     }
 }
 

@@ -1,7 +1,7 @@
 //! What quality costs the way of a call: `cargo bench -p toolscout-quality`.
 
 use divan::{Bencher, black_box};
-use toolscout_core::{CallFault, CallerClass, Generation, Outcome, Timestamp, ToolId};
+use toolscout_core::{CallFault, CallerClass, Generation, Outcome, SideEffect, Timestamp, ToolId};
 use toolscout_quality::{Quality, QualityOptions, book};
 use toolscout_store::Store;
 
@@ -71,7 +71,7 @@ fn admit(bencher: Bencher<'_, '_>) {
         quality.record(Outcome { fault: CallFault::UpstreamError, ..outcome(50 * n) });
     }
     let tool: ToolId = "upstream-1:tool-1".parse().expect("a tool id");
-    bencher.bench_local(|| black_box(quality.admit(black_box(&tool), Timestamp(1))));
+    bencher.bench_local(|| black_box(quality.admit(black_box(&tool), SideEffect::Read, Timestamp(1))));
 }
 
 /// One outcome folded, the work of the thread behind.

@@ -354,7 +354,7 @@ mod tests {
         let was_good = |then: &str| format!("{}{then}", ".".repeat(200));
         check(&was_good(&"x.x..".repeat(4)), "degraded: 22 % of its calls failed lately");
         check(&was_good(&"x.x..".repeat(5)), "quarantined: 28 % of its calls failed lately, 2 % before");
-        check(&was_good(&"x....".repeat(40)), "degraded: 18 % of its calls failed lately");
+        check(&was_good(&"x....".repeat(40)), "healthy");
         check(&"x.x..".repeat(12), "degraded: 38 % of its calls failed lately");
         check("sssss", "quarantined: 100 % of its results broke its own output schema lately");
         check("sssss_s", "quarantined: it failed again when it was tried");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use toolscout_core::{Fault, Outcome, Retry, Timestamp, ToolId, UpstreamId};
+use toolscout_core::{Fault, Outcome, Retry, SideEffect, Timestamp, ToolId, UpstreamId};
 use toolscout_store::{QueueOptions, Store, TreeName, WriteQueue};
 use tracing::{info, warn};
 
@@ -118,8 +118,8 @@ impl Quality {
     }
 
     /// Asks for one call of a tool that policy has granted already.
-    pub fn admit(&self, tool: &ToolId, now: Timestamp) -> Admission {
-        match self.view_at(now).standing(tool) {
+    pub fn admit(&self, tool: &ToolId, effect: SideEffect, now: Timestamp) -> Admission {
+        match self.view_at(now).standing_of(tool, effect) {
             Standing::Open => Admission::Free,
             Standing::Held(held) => Admission::Refused(held),
             Standing::Trial(held) => match self.trials.begin(&held, tool, now) {
@@ -188,7 +188,7 @@ impl Trials {
     fn begin(self: &Arc<Self>, held: &Held, tool: &ToolId, now: Timestamp) -> Option<Trial> {
         let subject = match held.what {
             HeldWhat::Tool => Subject::Tool(tool.clone()),
-            HeldWhat::Upstream => Subject::Upstream(tool.upstream.clone()),
+            HeldWhat::Upstream | HeldWhat::Writing => Subject::Upstream(tool.upstream.clone()),
         };
         let mut running = self.0.lock();
         if running.get(&subject).is_some_and(|began| now.since(*began) < TRIAL_MS) {
@@ -253,6 +253,7 @@ mod tests {
     //! 2. A full queue drops and counts; it never waits.
     //! 3. A tool in quarantine is refused until its time is over; then one call at a time goes through, and a success heals.
     //! 4. Decisions survive a restart.
+    //! 5. With the fallback on, a degraded server's writing tools are refused and its reading ones called, for a while.
 
     use toolscout_core::CallFault;
 
@@ -310,10 +311,13 @@ mod tests {
         let tool: ToolId = "a:b".parse().unwrap();
         let now = 1_000_000;
         fail(&quality, "a:b", 5, now);
-        let admit = |at| quality.admit(&tool, Timestamp(at));
+        let admit = |at| quality.admit(&tool, SideEffect::Read, Timestamp(at));
         let Admission::Refused(held) = admit(now + 1_000) else { panic!("in quarantine") };
         assert_eq!((held.what, held.reason.as_str()), (HeldWhat::Tool, "5 failures in a row"));
-        assert!(matches!(quality.admit(&"a:other".parse().unwrap(), Timestamp(now)), Admission::Free));
+        assert!(matches!(
+            quality.admit(&"a:other".parse().unwrap(), SideEffect::Read, Timestamp(now)),
+            Admission::Free
+        ));
         assert_eq!(quality.view().withheld(&tool), Some(HeldWhat::Tool));
 
         let later = now + 40_000;
@@ -333,6 +337,37 @@ mod tests {
     }
 
     #[test]
+    fn a_degraded_server_is_read_only_for_a_while() {
+        let check = |read_only_fallback: bool, expect: [&str; 4]| {
+            let store = Store::temporary().unwrap();
+            let options = QualityOptions { read_only_fallback, ..QualityOptions::default() };
+            let quality = Quality::open(&store, options).unwrap();
+            let start = 1_000_000;
+            for n in 0..24 {
+                let fault = if n % 3 == 0 { CallFault::UpstreamError } else { CallFault::None };
+                quality.record(outcome(&format!("a:{}", n % 2), fault, start + n * 1_000));
+            }
+            assert!(quality.settle(PATIENCE));
+            assert!(quality.view().upstreams().all(|(_, upstream)| upstream.degraded));
+            let told =
+                |tool: &str, effect, at| match quality.admit(&tool.parse().unwrap(), effect, Timestamp(start + at)) {
+                    Admission::Free => "free",
+                    Admission::Trial(_) => "trial",
+                    Admission::Refused(held) => held.what.as_str(),
+                };
+            let told = [
+                told("a:9", SideEffect::Write, 30_000),
+                told("a:9", SideEffect::Read, 30_000),
+                told("b:9", SideEffect::Destructive, 30_000),
+                told("a:9", SideEffect::Write, 700_000),
+            ];
+            assert_eq!(told, expect);
+        };
+        check(true, ["read_only", "free", "free", "free"]);
+        check(false, ["free"; 4]);
+    }
+
+    #[test]
     fn decisions_survive_a_restart() {
         let store = Store::temporary().unwrap();
         let quality = Quality::open(&store, QualityOptions::default()).unwrap();
@@ -345,13 +380,15 @@ mod tests {
         decide(&quality, Verdict::Quarantine, 5);
         drop(quality);
         let quality = Quality::open(&store, QualityOptions::default()).unwrap();
-        let Admission::Refused(held) = quality.admit(&tool, Timestamp(year)) else { panic!("held for ever") };
+        let Admission::Refused(held) = quality.admit(&tool, SideEffect::Read, Timestamp(year)) else {
+            panic!("held for ever")
+        };
         assert_eq!((held.reason.as_str(), held.until), ("put aside by the operator: I say so", None));
         decide(&quality, Verdict::Release, year);
         fail(&quality, "a:b", 20, year + 1);
         drop(quality);
         let quality = Quality::open(&store, QualityOptions::default()).unwrap();
-        assert!(matches!(quality.admit(&tool, Timestamp(year + 100)), Admission::Free));
+        assert!(matches!(quality.admit(&tool, SideEffect::Read, Timestamp(year + 100)), Admission::Free));
         assert!(quality.view().of(&tool).by_operator);
     }
 }

@@ -18,6 +18,9 @@ pub struct QualityOptions {
     pub short_half_life_calls: f64,
     /// Whether tools and upstreams are put aside by what their calls say. Without, only an operator does. On.
     pub automatic: bool,
+    /// Whether the writing tools of an upstream that fails more often than it should are withheld, and its reading ones kept.
+    /// For ten minutes after its last call, then it is tried again. Off.
+    pub read_only_fallback: bool,
     /// When a tool is put aside.
     pub quarantine: QuarantineOptions,
     /// When a whole upstream is.
@@ -87,6 +90,7 @@ impl Default for QualityOptions {
             short_half_life_ms: 6 * HOUR,
             short_half_life_calls: 16.0,
             automatic: true,
+            read_only_fallback: false,
             quarantine: QuarantineOptions::default(),
             circuit: CircuitOptions::default(),
             keep_events: 20_000,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
-use toolscout_core::{Timestamp, ToolId, ToolName, UpstreamId};
+use toolscout_core::{SideEffect, Timestamp, ToolId, ToolName, UpstreamId};
 
 use crate::book::{Book, Tool, Upstream, Verdict, with_reason};
 use crate::circuit::{Circuit, CircuitState};
@@ -130,6 +130,8 @@ pub struct UpstreamQuality {
     /// Why it is not closed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Calls go through, and more of them fail than should, of two tools at least.
+    pub degraded: bool,
     /// Calls judged, since ever.
     pub calls: u64,
     /// Those that failed by its fault, since ever.
@@ -165,6 +167,8 @@ pub enum HeldWhat {
     Tool,
     /// The circuit of its upstream is open.
     Upstream,
+    /// It writes, and its upstream is degraded.
+    Writing,
 }
 
 impl HeldWhat {
@@ -173,6 +177,7 @@ impl HeldWhat {
         match self {
             Self::Tool => "quarantined",
             Self::Upstream => "upstream_down",
+            Self::Writing => "read_only",
         }
     }
 }
@@ -201,6 +206,9 @@ pub struct QualityView {
     released: BTreeSet<ToolId>,
     /// Degraded tools, and until when they stand behind another that does the same.
     behind: BTreeMap<ToolId, Timestamp>,
+    /// Upstreams whose writing tools are withheld. Always none without `fallback`.
+    read_only: BTreeMap<UpstreamId, Held>,
+    fallback: bool,
     /// When the next of those that are held comes on trial, or the next that stands behind comes forward.
     due: Option<Timestamp>,
 }
@@ -233,6 +241,8 @@ impl QualityView {
             upstreams_on_trial: BTreeSet::new(),
             released: BTreeSet::new(),
             behind: BTreeMap::new(),
+            read_only: BTreeMap::new(),
+            fallback: options.read_only_fallback && options.automatic,
             due: None,
         };
         book.upstreams.iter().for_each(|(id, upstream)| view.set(id, upstream, book.now, options));
@@ -267,6 +277,7 @@ impl QualityView {
         self.upstreams_on_trial.clear();
         self.released.clear();
         self.behind.clear();
+        self.read_only.clear();
         for (id, one) in &self.upstreams {
             let quality = &one.quality;
             let held = |what, since: Option<Timestamp>, until, reason: &Option<String>| Held {
@@ -281,6 +292,12 @@ impl QualityView {
             }
             if quality.circuit == CircuitState::HalfOpen {
                 self.upstreams_on_trial.insert(id.clone());
+            }
+            if let (true, true, Some(last)) = (self.fallback, quality.degraded, quality.last_call) {
+                let reason =
+                    Some("its server fails more often than it should; its reading tools are called".to_owned());
+                let writing = held(HeldWhat::Writing, Some(last), Some(last.plus(BEHIND_MS)), &reason);
+                self.read_only.insert(id.clone(), writing);
             }
             for (name, tool) in &one.tools {
                 let tool_id = || ToolId::new(id.clone(), name.clone());
@@ -322,7 +339,9 @@ impl QualityView {
             }
         }
         self.behind.retain(|_, until| *until > now);
-        let held = self.tools_held.values().chain(self.upstreams_held.values()).filter_map(|held| held.until);
+        self.read_only.retain(|_, held| held.until.is_some_and(|until| until > now));
+        let held = self.tools_held.values().chain(self.upstreams_held.values()).chain(self.read_only.values());
+        let held = held.filter_map(|held| held.until);
         self.due = held.chain(self.behind.values().copied()).filter(|until| *until > now).min();
         self
     }
@@ -403,7 +422,17 @@ impl QualityView {
         known.lately.failed().0 > theirs.1
     }
 
-    /// Why a tool is no candidate, if it is none. A tool on trial is one: nobody would try it otherwise.
+    /// The same for a tool that does this: also what writes may be held.
+    pub fn standing_of(&self, id: &ToolId, effect: SideEffect) -> Standing {
+        let standing = self.standing(id);
+        let writing = self.read_only.get(&id.upstream).filter(|_| effect > SideEffect::Read);
+        match (writing, &standing) {
+            (Some(held), Standing::Open) if !self.released.contains(id) => Standing::Held(held.clone()),
+            _ => standing,
+        }
+    }
+
+    /// Why a tool is no candidate, if it is none. Does not know of writing tools, see [`QualityView::standing_of`]. A tool on trial is one: nobody would try it otherwise.
     pub fn withheld(&self, id: &ToolId) -> Option<HeldWhat> {
         if self.holds_nothing() {
             return None;
@@ -424,9 +453,16 @@ impl QualityView {
         self.upstreams_held.keys().filter(|id| !self.upstreams_on_trial.contains(*id))
     }
 
+    /// The upstreams whose writing tools are withheld, by id.
+    pub fn upstreams_read_only(&self) -> impl Iterator<Item = &UpstreamId> {
+        self.read_only.keys()
+    }
+
     /// Whether no tool at all is withheld: nobody has to be asked one by one.
     pub fn holds_nothing(&self) -> bool {
-        self.tools_held.len() == self.tools_on_trial.len() && self.upstreams_held.len() == self.upstreams_on_trial.len()
+        self.read_only.is_empty()
+            && self.tools_held.len() == self.tools_on_trial.len()
+            && self.upstreams_held.len() == self.upstreams_on_trial.len()
     }
 }
 
@@ -481,6 +517,9 @@ fn upstream_quality(upstream: &Upstream, now: Timestamp, options: &QualityOption
         since: (circuit.since != Timestamp::default()).then_some(circuit.since),
         until: (circuit.state == CircuitState::Open).then_some(circuit.until),
         reason: circuit.reason.as_ref().map(ToString::to_string),
+        degraded: options.automatic
+            && circuit.state == CircuitState::Closed
+            && is_degraded(upstream, &short, now, options),
         calls: record.calls,
         failures: record.failures,
         lately: Rates::new(record, &short),
@@ -488,6 +527,15 @@ fn upstream_quality(upstream: &Upstream, now: Timestamp, options: &QualityOption
         p95_ms,
         last_call: (record.calls + record.caller_faults > 0).then_some(record.as_of),
     }
+}
+
+/// Whether a server fails more often than it should: surely so over all of its calls, and not for one bad tool alone.
+fn is_degraded(upstream: &Upstream, short: &Window, now: Timestamp, options: &QualityOptions) -> bool {
+    let thresholds = &options.quarantine;
+    let ails = |tool: &&Tool| tool.health.clone().at(now).state != State::Healthy || tool.health.streak > 1;
+    short.judged >= thresholds.min_calls
+        && interval(short.failed, short.judged).0 >= thresholds.degraded_share
+        && upstream.tools.values().filter(ails).take(2).count() == 2
 }
 
 fn moment<S: Serializer>(moment: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,6 +1,6 @@
 //! Who is let in: the caller's filters, then policy, then hostile text and quality. What does not pass is never a candidate.
 
-use toolscout_core::{Caller, ToolCard};
+use toolscout_core::{Caller, SideEffect, ToolCard};
 use toolscout_index::{Allow, DocIdx, DocSet, Snapshot};
 use toolscout_policy::{Decision, Moment, Policy, Subject, decide};
 use toolscout_quality::{QualityView, Standing};
@@ -98,16 +98,26 @@ fn held_docs(snapshot: &Snapshot, quality: &QualityView) -> DocSet {
             held.insert(doc as DocIdx);
         }
     }
+    for id in quality.upstreams_read_only() {
+        let writing = view.tools_of(id).iter().filter(|card| card.side_effect > SideEffect::Read);
+        for card in writing {
+            let is_held = matches!(quality.standing_of(&card.id, card.side_effect), Standing::Held(_));
+            if let Some(doc) = view.position(&card.id).filter(|_| is_held) {
+                held.insert(doc as DocIdx);
+            }
+        }
+    }
     held
 }
 
 /// Notes why a tool that the caller may see is withheld. A hostile text outweighs whether the tool works.
 fn hold(card: &ToolCard, snapshot: &Snapshot, quality: &QualityView, stage: &mut AccessStage) {
-    let (what, since, reason) = match (snapshot.view().screen.reason(&card.id), quality.standing(&card.id)) {
-        (Some(reason), _) => (HOSTILE_TEXT, None, reason),
-        (None, Standing::Held(held)) => (held.what.as_str(), Some(held.since), held.reason),
-        (None, Standing::Open | Standing::Trial(_)) => return,
-    };
+    let (what, since, reason) =
+        match (snapshot.view().screen.reason(&card.id), quality.standing_of(&card.id, card.side_effect)) {
+            (Some(reason), _) => (HOSTILE_TEXT, None, reason),
+            (None, Standing::Held(held)) => (held.what.as_str(), Some(held.since), held.reason),
+            (None, Standing::Open | Standing::Trial(_)) => return,
+        };
     *stage.denied.entry(what.to_owned()).or_default() += 1;
     if stage.held.len() < MAX_HELD {
         let (id, what) = (card.id.clone(), what.to_owned());

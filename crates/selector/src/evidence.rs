@@ -78,7 +78,7 @@ pub struct AccessStage {
 pub struct HeldTool {
     /// The tool.
     pub id: ToolId,
-    /// `quarantined`, `upstream_down` or `hostile_text`.
+    /// `read_only`, `quarantined`, `upstream_down` or `hostile_text`.
     pub what: String,
     /// Since when, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]

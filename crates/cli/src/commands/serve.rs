@@ -47,6 +47,8 @@ pub(crate) async fn serve(args: &Serve, config: &Config) -> Ended {
     if let Some(problem) = &app.model_problem {
         tracing::warn!(reason = crate::backend::chain(problem), "no embedding model; answering from words alone");
     }
+    let probes = config.settings.quality.probes.clone();
+    tokio::spawn(toolscout_gateway::probes::probe(Arc::clone(&app.services), probes, shutdown.clone()));
     #[cfg(unix)]
     let _socket = crate::pipe::listen(config.data_dir(), &app.services, &shutdown);
     let ended = if args.stdio {

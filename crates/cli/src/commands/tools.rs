@@ -298,10 +298,17 @@ pub(crate) async fn quality(is_json: bool, backend: &Backend) -> Ended {
         let millis = |key: &str| number(key).map(|n| format!("{n:.0} ms")).unwrap_or_default();
         let score = number("score").map(|n| format!("{n:.2}")).unwrap_or_default();
         let text = |key: &str| row.quality.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let state = match (text("state"), text("reason")) {
+        let mut state = match (text("state"), text("reason")) {
             (state, reason) if reason.is_empty() => state,
             (state, reason) => format!("{state} since {}\n{reason}", text("since")),
         };
+        if row.quality.get("misleading") == Some(&Value::Bool(true)) {
+            state.push_str("\ncallers often get its arguments wrong: its description may mislead");
+        }
+        let family = row.quality.get("family").filter(|family| family["goes_before"] == true);
+        if let Some(best) = family.and_then(|family| family["best"].as_str()) {
+            state.push_str(&format!("\n{best}, which does the same, goes before it"));
+        }
         let calls = [whole("calls"), whole("failures"), whole("caller_faults")];
         let cells = [state, score].into_iter().chain(calls).chain([millis("p50_ms"), millis("p95_ms")]);
         table.add_row(std::iter::once(row.id.clone()).chain(cells));

@@ -9,6 +9,7 @@ pub(crate) mod dialect;
 pub(crate) mod expand;
 pub(crate) mod mistake;
 pub(crate) mod node;
+pub(crate) mod quality;
 pub(crate) mod settings;
 
 use std::collections::BTreeMap;

@@ -15,6 +15,7 @@ use toolscout_scan::{Action, ScanOptions};
 use super::expand::{Dollar, Outside, Scope, expand};
 use super::mistake::{Reader, suggest};
 use super::node::{Data, Node};
+use super::quality::{self, QualitySettings};
 
 /// Everything but the upstreams, with defaults.
 #[derive(Debug, Clone, PartialEq)]
@@ -158,23 +159,9 @@ pub(crate) struct RankingSettings {
     pub(crate) judge: Option<JudgeOptions>,
 }
 
-/// How outcomes of calls become scores and decisions.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct QualitySettings {
-    /// Whether failing tools and servers are put aside.
-    pub(crate) quarantine: bool,
-    /// The age at which an outcome counts half for the score.
-    pub(crate) half_life: Duration,
-    /// The first time aside.
-    pub(crate) first_quarantine: Duration,
-    /// The longest time aside.
-    pub(crate) longest_quarantine: Duration,
-}
-
 impl Default for Settings {
     fn default() -> Self {
         let upstream = toolscout_upstream::Timeouts::default();
-        let quality = toolscout_quality::QualityOptions::default();
         Self {
             data_dir: None,
             server: ServerSettings {
@@ -200,12 +187,7 @@ impl Default for Settings {
                 cross_encoder_deadline: Duration::from_secs(1),
                 judge: None,
             },
-            quality: QualitySettings {
-                quarantine: quality.automatic,
-                half_life: Duration::from_millis(quality.half_life_ms),
-                first_quarantine: Duration::from_millis(quality.quarantine.backoff_ms),
-                longest_quarantine: Duration::from_millis(quality.quarantine.backoff_cap_ms),
-            },
+            quality: QualitySettings::default(),
             metrics: MetricsOptions::default(),
             scan: ScanOptions::default(),
             policy: Policy::default(),
@@ -246,7 +228,7 @@ macro_rules! setting {
     };
 }
 
-const SETTINGS: [Setting; 38] = [
+const SETTINGS: [Setting; 49] = [
     setting!("data_dir", data_dir, |r, n, at, base| r.text(n, at).map(|t| Some(base.outside.path(&t, base.folder)))),
     setting!("cards", cards, |r, n, at, base| r.text(n, at).map(|t| Some(base.outside.path(&t, base.folder)))),
     setting!("import", import, |r, n, at, base| r.texts(n, at)),
@@ -286,9 +268,20 @@ const SETTINGS: [Setting; 38] = [
     setting!("ranking.cross_encoder_deadline", ranking.cross_encoder_deadline, |r, n, at, base| positive(r, n, at)),
     setting!("ranking.judge", ranking.judge, |r, n, at, base| judge(r, n, at, base)),
     setting!("quality.quarantine", quality.quarantine, |r, n, at, base| r.flag(n, at)),
+    setting!("quality.weight", quality.weight, |r, n, at, base| quality::share(r, n, at)),
     setting!("quality.half_life", quality.half_life, |r, n, at, base| positive(r, n, at)),
+    setting!("quality.failures_in_a_row", quality.failures_in_a_row, |r, n, at, base| quality::count(r, n, at)),
+    setting!("quality.failed_share", quality.failed_share, |r, n, at, base| quality::share(r, n, at)),
+    setting!("quality.timeout_share", quality.timeout_share, |r, n, at, base| quality::share(r, n, at)),
+    setting!("quality.violating_share", quality.violating_share, |r, n, at, base| quality::share(r, n, at)),
+    setting!("quality.degraded_share", quality.degraded_share, |r, n, at, base| quality::share(r, n, at)),
     setting!("quality.first_quarantine", quality.first_quarantine, |r, n, at, base| positive(r, n, at)),
     setting!("quality.longest_quarantine", quality.longest_quarantine, |r, n, at, base| positive(r, n, at)),
+    setting!("quality.unanswered_in_a_row", quality.unanswered_in_a_row, |r, n, at, base| quality::count(r, n, at)),
+    setting!("quality.first_outage", quality.first_outage, |r, n, at, base| positive(r, n, at)),
+    setting!("quality.longest_outage", quality.longest_outage, |r, n, at, base| positive(r, n, at)),
+    setting!("quality.read_only_fallback", quality.read_only_fallback, |r, n, at, base| r.flag(n, at)),
+    setting!("quality.probes", quality.probes, |r, n, at, base| quality::probes(r, n, at)),
 ];
 
 /// Tables that are not made of settings.
@@ -620,7 +613,7 @@ fn try_policy(reader: &mut Reader<'_>, name: &str, value: &Value, line: Option<u
     }
 }
 
-fn to_json(node: &Node) -> Value {
+pub(super) fn to_json(node: &Node) -> Value {
     match &node.data {
         Data::Null => Value::Null,
         Data::Bool(flag) => Value::Bool(*flag),

@@ -570,3 +570,27 @@ fn clients_by_name_merge_and_ours_override() {
               /here/toolscout.toml:1: `import`: `windsurf` has no file here (looked at /home/.codeium/windsurf/mcp_config.json)"#]],
     );
 }
+
+#[test]
+fn thresholds_and_probes_are_read_and_their_mistakes_told() {
+    let good = "[quality]\nweight = 0\nfailed_share = 0.5\nfailures_in_a_row = 3\nread_only_fallback = true\n\
+                [quality.probes]\n\"files:list_directory\" = { path = \".\", deep = 2 }";
+    let settings = World::new(&[("here/toolscout.toml", good)]).load().unwrap().settings.quality;
+    assert_eq!((settings.weight, settings.failed_share, settings.failures_in_a_row), (0.0, 0.5, 3));
+    assert_eq!(settings.options().quarantine.in_a_row, 3);
+    let probe = &settings.probes[&"files:list_directory".parse().unwrap()];
+    assert_eq!((&probe["path"], probe.len()), (&serde_json::json!("."), 2));
+    let bad = "[quality]\nweight = 2\nfailures_in_a_row = 1\nfail_share = 0.2\nfailed_share = \"half\"\n\
+               [quality.probes]\nfiles = {}\n\"files:list\" = 5";
+    check(
+        &[("here/toolscout.toml", bad)],
+        expect![[r#"
+        the configuration has 6 mistakes
+          /here/toolscout.toml:2: `quality.weight`: must be a number from 0 to 1
+          /here/toolscout.toml:3: `quality.failures_in_a_row`: 1 is not a whole number from 2 to 1000
+          /here/toolscout.toml:4: `quality.fail_share`: is not a known key (did you mean `failed_share`?)
+          /here/toolscout.toml:5: `quality.failed_share`: must be a number from 0 to 1
+          /here/toolscout.toml:7: `quality.probes."files"`: `files` is not a tool id; write it as upstream:tool (write [quality.probes] and "upstream:tool" = { argument = "value" })
+          /here/toolscout.toml:8: `quality.probes."files:list"`: must be a table of arguments (write [quality.probes] and "upstream:tool" = { argument = "value" })"#]],
+    );
+}

@@ -101,7 +101,7 @@ async fn permitted_call(
         let siblings = siblings(services, caller, card);
         return Err(OpError::HostileText { tool: card.id.clone(), reason, siblings });
     }
-    match services.parts.quality.admit(&card.id, services.now()) {
+    match services.parts.quality.admit(&card.id, card.side_effect, services.now()) {
         Admission::Free => {}
         Admission::Trial(trial) => *judge.trial.lock() = Some(trial),
         Admission::Refused(held) => {

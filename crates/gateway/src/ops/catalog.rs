@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
+use serde_json::json;
 use toolscout_core::text::sanitize;
-use toolscout_core::{Caller, UpstreamId};
+use toolscout_core::{Caller, ToolId, UpstreamId};
 use toolscout_quality::{Decision, Verdict};
 use utoipa::IntoParams;
 
@@ -107,12 +108,18 @@ pub async fn selections(services: &Services, caller: &Caller, limit: Option<usiz
 pub fn quality(services: &Services, caller: &Caller) -> QualityList {
     let parts = &services.parts;
     let (view, quality) = (parts.catalog.view(), parts.quality.view_at(services.now()));
-    let may_see = |id: &toolscout_core::ToolId| view.get(id).is_some_and(|card| visible(&parts.policy, caller, card));
+    let may_see = |id: &ToolId| view.get(id).is_some_and(|card| visible(&parts.policy, caller, card));
     let mut known: Vec<_> = quality.iter().filter(|(id, _)| may_see(id)).collect();
     known.sort_by(|a, b| a.1.score.score.total_cmp(&b.1.score.score).then_with(|| a.0.cmp(&b.0)));
-    let row = |(id, quality): (toolscout_core::ToolId, &toolscout_quality::ToolQuality)| QualityRow {
-        id: id.to_string(),
-        quality: serde_json::to_value(quality).unwrap_or_default(),
+    let row = |(id, known): (ToolId, &toolscout_quality::ToolQuality)| {
+        let mut told = serde_json::to_value(known).unwrap_or_default();
+        let family = view.family_of(&id).map_or(&[][..], |family| &family.tools);
+        let others = family.iter().filter(|other| **other != id && may_see(other));
+        if let Some(best) = others.max_by(|a, b| quality.score(a).total_cmp(&quality.score(b)).then_with(|| b.cmp(a))) {
+            let goes_before = quality.yields_to(&id, best);
+            told["family"] = json!({"best": best, "score": rounded(quality.score(best)), "goes_before": goes_before});
+        }
+        QualityRow { id: id.to_string(), quality: told }
     };
     let upstreams = quality.upstreams().filter(|(id, _)| visible_upstream(&view, &parts.policy, caller, id));
     let upstreams = upstreams.map(|(id, quality)| QualityRow {
