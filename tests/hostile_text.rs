@@ -80,7 +80,10 @@ fn an_order_in_a_definition_reaches_no_model() {
         });
         let answer = ask_everything(&mut client, &gateway);
         assert!(!ids(&answer).contains(&ECHO.to_owned()), "{answer}");
-        assert_eq!(answer["withheld"], json!({"count": 1, "reasons": {"hostile_text": 1}}));
+        assert_eq!(
+            (&answer["withheld"]["count"], &answer["withheld"]["reasons"]),
+            (&json!(1), &json!({"hostile_text": 1}))
+        );
         let others = client.call("search_tools", json!({"query": "add"}));
         assert!(ids(structured(&others)).contains(&"restless:add".to_owned()), "{others}");
 

@@ -27,6 +27,7 @@ use toolscout_upstream::{Era, EraCache, Pool, PoolOptions, UpstreamSpec};
 use crate::config::Config;
 use crate::config::settings::{DenseChoice, Settings};
 use crate::model::{Loading, Model};
+use crate::watch::Watch;
 
 /// How a command uses what it opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +53,8 @@ pub(crate) struct App {
     /// Why answers rest on words alone, if a model was wanted.
     pub(crate) model_problem: Option<toolscout_embed::Error>,
     follower: Follower,
+    /// Only of a server.
+    watch: Option<Watch>,
     loading: Option<Loading>,
 }
 
@@ -103,7 +106,11 @@ impl App {
         let model = model.map_err(|_| anyhow::anyhow!("loading the embedding model ended in a panic"))?;
         let second = second.map_err(|_| anyhow::anyhow!("setting up the second stage ended in a panic"))??;
         let index = IndexHost::open(index_options(config), &store, model.documents).context("open the index")?;
-        let follower = Follower::start(&catalog, &index)?;
+        let watch = match usage {
+            Use::Once => None,
+            Use::Serve => Some(Watch::start(&index, model.queries.clone()).context("start the watching thread")?),
+        };
+        let follower = Follower::start(&catalog, &index, watch.as_ref().map(Watch::waker))?;
 
         let eras = store.tree(TreeName::Eras).ok().map(|tree| Arc::new(Eras(tree)) as Arc<dyn EraCache>);
         let concurrency = usize::try_from(settings.crawl.concurrency).unwrap_or(4).max(1);
@@ -153,7 +160,7 @@ impl App {
             options: gateway_options(settings),
         });
         let (model_problem, loading) = (model.problem, model.loading);
-        Ok(Self { services, catalog, index, pool, crawler, model_problem, follower, loading })
+        Ok(Self { services, catalog, index, pool, crawler, model_problem, follower, watch, loading })
     }
 
     /// Drops upstreams from the catalog that are no longer configured. Imported ones were never configured and stay.
@@ -181,6 +188,9 @@ impl App {
         self.pool.shutdown().await;
         let finish = move || {
             self.follower.end();
+            if let Some(watch) = self.watch {
+                watch.end();
+            }
             self.services.parts.selections.settle(Duration::from_secs(2));
             self.services.parts.quality.settle(Duration::from_secs(2));
             self.index.close();
@@ -310,7 +320,12 @@ impl Wanted {
 }
 
 impl Follower {
-    fn start(catalog: &Catalog, index: &Arc<IndexHost>) -> anyhow::Result<Self> {
+    /// `applied` is called after each generation that the index has taken.
+    fn start(
+        catalog: &Catalog,
+        index: &Arc<IndexHost>,
+        applied: Option<impl Fn() + Send + 'static>,
+    ) -> anyhow::Result<Self> {
         let wanted = Arc::new(Wanted::default());
         let wisher = Arc::clone(&wanted);
         catalog.subscribe(Box::new(move |change| {
@@ -321,7 +336,7 @@ impl Follower {
         wanted.lock().next.get_or_insert_with(|| catalog.view());
         let (work, index) = (Arc::clone(&wanted), Arc::clone(index));
         let thread = std::thread::Builder::new().name("follower".to_owned());
-        let thread = thread.spawn(move || follow(&work, &index)).context("start the indexing thread")?;
+        let thread = thread.spawn(move || follow(&work, &index, applied)).context("start the indexing thread")?;
         Ok(Self { wanted, thread: Some(thread) })
     }
 
@@ -341,7 +356,7 @@ impl Follower {
     }
 }
 
-fn follow(wanted: &Wanted, index: &IndexHost) {
+fn follow(wanted: &Wanted, index: &IndexHost, heard: Option<impl Fn()>) {
     loop {
         let mut wish = wanted.lock();
         wish.is_busy = false;
@@ -366,7 +381,12 @@ fn follow(wanted: &Wanted, index: &IndexHost) {
             continue;
         };
         match applied {
-            Ok(()) => tracing::debug!(generation = generation.0, n_tools = view.len(), "generation indexed"),
+            Ok(()) => {
+                tracing::debug!(generation = generation.0, n_tools = view.len(), "generation indexed");
+                if let Some(heard) = &heard {
+                    heard();
+                }
+            }
             Err(error) => {
                 let error = anyhow::Error::from(error);
                 tracing::error!(error = format!("{error:#}"), generation = generation.0, "generation not indexed");

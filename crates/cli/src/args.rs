@@ -84,6 +84,8 @@ pub(crate) enum Command {
     /// The MCP servers behind the gateway
     #[command(subcommand)]
     Upstreams(Upstreams),
+    /// Say what makes tools hard to find or easy to misuse, and how to mend it
+    Lint(Lint),
     /// How reliable tools have been
     Quality(Output),
     /// Fill the catalog from a file, or write it to one
@@ -134,6 +136,26 @@ pub(crate) struct Crawl {
     pub(crate) upstreams: Vec<String>,
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Lint {
+    /// Which upstreams of the catalog [default: all]
+    pub(crate) upstreams: Vec<String>,
+    /// The tools of this tools.jsonl instead of the catalog's
+    #[arg(long, value_name = "FILE")]
+    pub(crate) catalog: Option<PathBuf>,
+    /// What fails the command: error, warning, note, or the id of a rule. May be repeated [default: error]
+    #[arg(long, value_name = "LEVEL | RULE")]
+    pub(crate) deny: Vec<String>,
+    /// Tools that are searched for in their own words, at most; the other rules look at all
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    pub(crate) max: usize,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    /// A server that need not be configured: `lint -- npx -y my-server`
+    #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["catalog", "upstreams"])]
+    pub(crate) command: Vec<String>,
 }
 
 #[derive(Debug, Args)]

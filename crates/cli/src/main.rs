@@ -17,6 +17,7 @@ mod model;
 mod pipe;
 mod progress;
 mod screen;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -107,6 +108,7 @@ async fn dispatch(cli: Cli) -> Ended {
         Command::Eval(Eval::Run(args)) => commands::eval::run(*args, &config).await,
         Command::Eval(Eval::Replay(args)) => commands::replay::replay(args, &config).await,
         Command::Bench(args) => commands::bench::bench(&args, &config).await,
+        Command::Lint(args) => commands::lint::lint(&args, &config).await,
         Command::Models(Models::List(output)) => commands::models::list(&config, output.json),
         Command::Models(Models::Verify(output)) => commands::models::verify(&config, output.json).await,
         Command::Config(ConfigCommand::Check(output)) => commands::config::check(&config, output.json),
@@ -155,6 +157,7 @@ async fn ask(command: Command, backend: &Backend) -> Ended {
         | Command::Catalog(_)
         | Command::Eval(_)
         | Command::Bench(_)
+        | Command::Lint(_)
         | Command::Models(_)
         | Command::Config(_)
         | Command::Doctor { .. }

@@ -92,6 +92,11 @@ impl Screen {
         self.of(id).and_then(Reported::withheld)
     }
 
+    /// Whether a tool is withheld and its very name is part of why.
+    pub fn is_name_hostile(&self, id: &ToolId) -> bool {
+        self.withholds(id) && self.of(id).is_some_and(|told| told.findings.iter().any(|finding| finding.at == "name"))
+    }
+
     /// The tools that are withheld, by id. Few.
     pub fn withheld(&self) -> impl ExactSizeIterator<Item = &ToolId> {
         self.withheld.iter()

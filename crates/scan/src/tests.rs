@@ -230,6 +230,9 @@ fn settings_decide_what_becomes_of_findings() {
     assert_eq!(plain.counts(&"a:bad".parse::<ToolId>().unwrap().upstream), (1, 1));
     let reason = plain.reason(&"a:bad".parse().unwrap()).unwrap();
     assert_eq!(reason, "instructions to the model in its description (instructions, high)");
+    let named = screen(&[("a:ad\u{200b}d", "Adds."), tools[0]], &ScanOptions::default());
+    let is_named = |id: &str| named.is_name_hostile(&id.parse().unwrap());
+    assert_eq!((is_named("a:ad\u{200b}d"), is_named("a:bad")), (true, false));
     let strict = ScanOptions { medium: Action::Withhold, ..ScanOptions::default() };
     assert_eq!(ids(&screen(&tools, &strict)), ["a:bad", "a:odd"]);
     let mild = ScanOptions { high: Action::Warn, ..ScanOptions::default() };

@@ -119,7 +119,9 @@ fn hold(card: &ToolCard, snapshot: &Snapshot, quality: &QualityView, stage: &mut
             (None, Standing::Open | Standing::Trial(_)) => return,
         };
     *stage.denied.entry(what.to_owned()).or_default() += 1;
-    if stage.held.len() < MAX_HELD {
+    // A name that is itself the trouble is written nowhere that a model reads.
+    let may_be_named = !snapshot.view().screen.is_name_hostile(&card.id);
+    if may_be_named && stage.held.len() < MAX_HELD {
         let (id, what) = (card.id.clone(), what.to_owned());
         stage.held.push(HeldTool { id, what, since, reason, instead: Vec::new() });
     }

@@ -89,6 +89,9 @@ pub fn why_not(evidence: &Evidence, asked: &Asked<'_>, id: &ToolId) -> WhyNot {
     if !passes_filters(card, &filters) {
         return answer(WhyStage::Filtered, filter_reason(card, &filters));
     }
+    if let Some(reason) = asked.snapshot.view().screen.reason(id) {
+        return answer(WhyStage::Withheld, format!("hostile_text: {reason}"));
+    }
     if let Some(held) = access.held.iter().find(|held| held.id == *id) {
         let since = held.since.map(|since| format!(" since {}", since.rfc3339())).unwrap_or_default();
         return answer(WhyStage::Withheld, format!("{}{since}: {}", held.what, held.reason));

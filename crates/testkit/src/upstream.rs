@@ -87,6 +87,8 @@ behaviours! {
     TurnsInvisible = "turns-invisible",
     /// After a call, and it says so, the description of its tool `echo` gives the model an order, once plainly.
     TurnsInjected = "turns-injected",
+    /// Another tool of its says what `echo` says, and louder.
+    Shouts = "shouts",
     /// Calls give `isError: true`.
     ErrorResults = "error-results",
     /// Calls give a JSON-RPC error whose message repeats the environment variable `SCRIPTED_SECRET`.

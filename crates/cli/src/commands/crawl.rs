@@ -15,6 +15,9 @@ use crate::fail::{Ended, Exit};
 use crate::progress::Steps;
 use crate::screen;
 
+/// Tools that are searched for before and after a crawl, at most. Each costs two searches.
+const MAX_COMPARED: usize = 64;
+
 /// `crawl [UPSTREAM…]`.
 pub(crate) async fn crawl(config: &Config, which: &[String], is_json: bool) -> Ended {
     let specs = chosen(config, which)?;
@@ -30,6 +33,11 @@ pub(crate) async fn crawl(config: &Config, which: &[String], is_json: bool) -> E
     let backend = Backend::open_with(config, Some(progress)).await?;
     *steps.lock().unwrap_or_else(PoisonError::into_inner) = Some(Steps::new(n_enabled, "crawling"));
     let ids: Vec<String> = specs.iter().filter(|spec| spec.enabled).map(|spec| spec.id.to_string()).collect();
+    let before = match &backend {
+        Backend::Here(app) => Some(app.index.snapshot()),
+        // The server tells in its log.
+        Backend::Server(_) => None,
+    };
     let crawled = match &backend {
         Backend::Here(app) => here(app, config, which, &specs).await,
         Backend::Server(server) => there(server, &ids, &steps).await,
@@ -44,15 +52,24 @@ pub(crate) async fn crawl(config: &Config, which: &[String], is_json: bool) -> E
             return Err(error);
         }
     };
-    if let Backend::Here(app) = &backend {
+    let mut falls = Vec::new();
+    if let (Backend::Here(app), Some(before)) = (&backend, before) {
         settle(app).await;
+        let (after, services) = (app.index.snapshot(), Arc::clone(&app.services));
+        let compare = move || {
+            let embedder = services.parts.embedder.as_deref();
+            toolscout_lint::falls(&before, &after, &|text| crate::watch::vectors(embedder, text), MAX_COMPARED)
+        };
+        falls = tokio::task::spawn_blocking(compare).await.context("comparing ended early")?;
     }
     let readiness = backend.readiness().await?;
     backend.close().await;
 
     let all_well = crawled.iter().all(|crawled| crawled.state == "ready");
     if is_json {
-        screen::json(&serde_json::json!({ "ok": all_well, "upstreams": crawled, "index": readiness }))?;
+        screen::json(&serde_json::json!({
+            "ok": all_well, "upstreams": crawled, "index": readiness, "found_less_well": falls
+        }))?;
     } else {
         print(&crawled)?;
         let n_tools = screen::count(readiness.n_tools.unwrap_or_default(), "tool");
@@ -62,6 +79,9 @@ pub(crate) async fn crawl(config: &Config, which: &[String], is_json: bool) -> E
         ))?;
         if let Some(reason) = &readiness.index_reason {
             screen::say(&format!("note: {reason}"));
+        }
+        for fall in &falls {
+            screen::line(&format!("found less well: {}", screen::clip(&fall.told(), 400)))?;
         }
     }
     Ok(if all_well { Exit::Done } else { Exit::Upstream })

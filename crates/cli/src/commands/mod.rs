@@ -6,6 +6,7 @@ pub(crate) mod config;
 pub(crate) mod crawl;
 pub(crate) mod doctor;
 pub(crate) mod eval;
+pub(crate) mod lint;
 pub(crate) mod models;
 pub(crate) mod replay;
 pub(crate) mod search;
