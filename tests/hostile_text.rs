@@ -105,6 +105,9 @@ fn an_order_in_a_definition_reaches_no_model() {
         assert!(kinds.contains(&kind), "{shown}");
         let printed = scratch.ok(&["tools", "show", ECHO]).stdout;
         assert!(printed.contains("withheld for hostile text") && printed.contains(kind), "{printed}");
+        // A server that was just started is still honest.
+        let checked = scratch.json(&["upstreams", "check", "--json"]);
+        assert_eq!((&checked["upstreams"][0]["hostile"], &checked["upstreams"][0]["n_tools"]), (&json!(0), &json!(3)));
         let crawled = scratch.ok(&["crawl"]).stdout;
         assert!(crawled.contains("1 withheld for hostile text"), "{crawled}");
         // Quality has nothing to do with it: neither the text nor the refusals moved its score.

@@ -14,7 +14,7 @@ use toolscout_scan::Reported;
 use crate::FOUND_WITHIN;
 use crate::paraphrase::ParaphraseKind;
 use crate::report::{Finding, Place};
-use crate::texts::{content_words, is_same_word, normalised};
+use crate::texts::{content_words, is_same_word, normalised, words_of};
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -131,30 +131,46 @@ fn finding(rule: Rule, card: &ToolCard, message: String) -> Finding {
 /// What one definition alone gives away. `hostile`: what the scan found in it.
 pub(crate) fn of_definition(card: &ToolCard, definition: &Value, hostile: Option<&Reported>) -> Vec<Finding> {
     let mut found = Vec::new();
-    let mut add = |rule, message| found.push(finding(rule, card, message));
+    let mut add = |rule, severity, message| found.push(Finding { severity, ..finding(rule, card, message) });
     // The card's may be a person's of ours; what counts is what the server says.
     let description = sanitize(definition.get("description").and_then(Value::as_str).unwrap_or_default(), 100_000);
     let said = content_words(&description);
     let adds = said.iter().any(|word| !card.words.iter().any(|known| is_same_word(known, word)));
-    if said.is_empty() {
-        add(Rule::MissingDescription, "has no description".to_owned());
+    if words_of(&description).is_empty() {
+        add(Rule::MissingDescription, Rule::MissingDescription.severity(), "has no description".to_owned());
     } else if said.len() < FEW_WORDS && !adds {
-        add(Rule::EmptyDescription, format!("\"{}\" says no more than the name", preview(&description)));
+        add(
+            Rule::EmptyDescription,
+            Rule::EmptyDescription.severity(),
+            format!("\"{}\" says no more than the name", preview(&description)),
+        );
     }
     let length = description.chars().count();
     if length > LONG_DESCRIPTION {
-        add(Rule::LongDescription, format!("has a description of {length} characters"));
+        add(
+            Rule::LongDescription,
+            Rule::LongDescription.severity(),
+            format!("has a description of {length} characters"),
+        );
     }
     side_effect(card, definition, &mut add);
     let required = card.params.iter().filter(|param| param.required && param.description.is_empty());
     let silent: Vec<&str> = required.map(|param| param.name.as_str()).collect();
     if !silent.is_empty() {
-        add(Rule::UndescribedParameter, format!("needs {} and does not say what to put in", names(&silent)));
+        add(
+            Rule::UndescribedParameter,
+            Rule::UndescribedParameter.severity(),
+            format!("needs {} and does not say what to put in", names(&silent)),
+        );
     }
     let untyped: Vec<&str> =
         card.params.iter().filter(|param| param.kind == "any").map(|param| param.name.as_str()).collect();
     if !untyped.is_empty() {
-        add(Rule::UntypedParameter, format!("does not say of which type {}", are(&untyped)));
+        add(
+            Rule::UntypedParameter,
+            Rule::UntypedParameter.severity(),
+            format!("does not say of which type {}", are(&untyped)),
+        );
     }
     for param in card.params.iter().filter(|param| param.enum_values.is_empty() && param.kind.contains("string")) {
         if let Some(values) = listed_values(&param.description) {
@@ -181,18 +197,22 @@ pub(crate) fn of_definition(card: &ToolCard, definition: &Value, hostile: Option
     found
 }
 
-fn side_effect(card: &ToolCard, definition: &Value, add: &mut dyn FnMut(Rule, String)) {
+fn side_effect(card: &ToolCard, definition: &Value, add: &mut dyn FnMut(Rule, Severity, String)) {
     let hint = |name: &str| definition.get("annotations").and_then(|hints| hints.get(name)).and_then(Value::as_bool);
     let (reads, destroys) = (hint("readOnlyHint"), hint("destructiveHint"));
     let named = intent(&card.words.join(" "));
     if reads == Some(true) && named == Some(SideEffect::Destructive) {
-        add(Rule::SideEffectContradicted, "says `readOnlyHint: true`, and its name that it destroys".to_owned());
+        add(
+            Rule::SideEffectContradicted,
+            Rule::SideEffectContradicted.severity(),
+            "says `readOnlyHint: true`, and its name that it destroys".to_owned(),
+        );
     } else if reads.is_none() && destroys.is_none() {
         let guess = card.side_effect.as_str();
-        add(
-            Rule::SideEffectUndeclared,
-            format!("has neither `readOnlyHint` nor `destructiveHint`; taken for: {guess}"),
-        );
+        // Taken for harmless is at worst unkind to the tool; taken for less than it does would be the trouble.
+        let severity = if card.side_effect == SideEffect::Read { Severity::Note } else { Severity::Warning };
+        let message = format!("has neither `readOnlyHint` nor `destructiveHint`; taken for: {guess}");
+        add(Rule::SideEffectUndeclared, severity, message);
     }
 }
 

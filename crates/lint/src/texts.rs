@@ -5,13 +5,19 @@
 const FILLERS: &[&str] = &[
     "a", "an", "and", "any", "are", "as", "at", "be", "by", "can", "do", "does", "for", "from", "in", "into", "is", "it",
     "its", "of", "on", "one", "or", "that", "the", "their", "this", "to", "tool", "use", "used", "using", "via", "when",
-    "which", "will", "with", "you", "your", "function", "method", "api", "mcp",
+    "which", "will", "with", "you", "your", "function", "method", "api", "mcp", "about", "all", "allows", "data", "detail",
+    "details", "fetch", "fetches", "get", "gets", "given", "info", "information", "list", "lists", "new", "provided",
+    "result", "results", "retrieve", "retrieves", "return", "returns", "specific", "specified",
 ];
 
 /// The words of a text that tell something, in lower case.
 pub(crate) fn content_words(text: &str) -> Vec<String> {
-    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase);
-    words.filter(|word| !FILLERS.contains(&word.as_str())).collect()
+    words_of(text).into_iter().filter(|word| !FILLERS.contains(&word.as_str())).collect()
+}
+
+/// All words of a text, in lower case.
+pub(crate) fn words_of(text: &str) -> Vec<String> {
+    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase).collect()
 }
 
 /// Whether two words are forms of one: equal, or one the other with a common ending (`create`, `creates`, `creating`).
@@ -28,8 +34,7 @@ pub(crate) fn is_same_word(a: &str, b: &str) -> bool {
 
 /// A text by which two descriptions are the same: words alone.
 pub(crate) fn normalised(text: &str) -> String {
-    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase);
-    words.collect::<Vec<_>>().join(" ")
+    words_of(text).join(" ")
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use toolscout_core::{ToolId, UpstreamId};
+use serde_json::Value;
+use toolscout_core::{ToolId, ToolName, UpstreamId};
 
 use crate::{Action, Finding, Kind, Scan, ScanOptions, Severity};
 
@@ -75,6 +76,27 @@ impl Screen {
             screen.reported.insert(id.clone(), Reported { findings, is_withheld });
         }
         screen
+    }
+
+    /// The screen over definitions that are in no catalog. Those without a usable name are left out.
+    pub fn of_definitions<'a>(
+        upstream: &UpstreamId,
+        definitions: impl Iterator<Item = &'a Value>,
+        options: &ScanOptions,
+    ) -> Self {
+        let mut scans = BTreeMap::new();
+        let mut names = Vec::new();
+        for definition in definitions {
+            let name = definition.get("name").and_then(Value::as_str).and_then(|name| ToolName::new(name).ok());
+            let Some(name) = name else { continue };
+            let id = ToolId::new(upstream.clone(), name);
+            let found = crate::scan(definition);
+            if !found.is_empty() {
+                scans.insert(id.clone(), Arc::new(found));
+            }
+            names.push(id);
+        }
+        Self::new(&scans, names.iter(), options)
     }
 
     /// What is told of a tool.

@@ -11,11 +11,12 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rmcp::model::Implementation;
 use serde::Serialize;
+use serde_json::Value;
 use tokio::sync::{Semaphore, broadcast};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use toolscout_core::UpstreamId;
 use toolscout_core::text::preview;
+use toolscout_core::{Untrusted, UpstreamId};
 use tracing::{info, warn};
 
 use crate::connection::{self, Connection};
@@ -132,6 +133,9 @@ pub struct CheckReport {
     pub server_version: Option<String>,
     /// Usable tools.
     pub n_tools: usize,
+    /// Their definitions, as sent: for whoever looks closer, not for showing.
+    #[serde(skip)]
+    pub tools: Vec<Untrusted<Value>>,
     /// Unusable ones.
     pub skipped: Vec<Skipped>,
     /// Why the listing is not whole.
@@ -289,6 +293,7 @@ impl Pool {
             server_name: None,
             server_version: None,
             n_tools: 0,
+            tools: Vec::new(),
             skipped: Vec::new(),
             truncated: None,
             error: Vec::new(),
@@ -312,6 +317,7 @@ impl Pool {
                         let whole = listing.skipped.is_empty() && listing.truncated.is_none();
                         report.status = if whole { CheckStatus::Ok } else { CheckStatus::Degraded };
                         report.n_tools = listing.tools.len();
+                        report.tools = listing.tools;
                         report.skipped = listing.skipped;
                         report.truncated = listing.truncated;
                         None

@@ -375,16 +375,16 @@ pub(crate) async fn check(config: &Config, which: &[String], is_json: bool) -> E
         let (pool, id) = (Arc::clone(&pool), spec.id.clone());
         tasks.spawn(async move { pool.check(&id).await });
     }
-    let mut reports: Vec<CheckReport> = Vec::new();
+    let mut reports: Vec<Checked> = Vec::new();
     while let Some(report) = tasks.join_next().await {
         let report = report.context("a check ended early")?;
         bar.done(report.upstream.as_str());
-        reports.push(report);
+        reports.push(Checked::new(report, &config.settings.scan));
     }
     bar.end();
     pool.shutdown().await;
-    reports.sort_by(|a, b| a.upstream.cmp(&b.upstream));
-    let is_healthy = |report: &CheckReport| matches!(report.status, CheckStatus::Ok | CheckStatus::Disabled);
+    reports.sort_by(|a, b| a.report.upstream.cmp(&b.report.upstream));
+    let is_healthy = |checked: &Checked| matches!(checked.report.status, CheckStatus::Ok | CheckStatus::Disabled);
     let all_healthy = reports.iter().all(is_healthy);
     if is_json {
         screen::json(&serde_json::json!({ "healthy": all_healthy, "upstreams": reports }))?;
@@ -410,9 +410,29 @@ pub(crate) fn chosen(config: &Config, which: &[String]) -> anyhow::Result<Vec<Up
     which.iter().map(find).collect()
 }
 
-fn print_check(reports: &[CheckReport]) -> std::io::Result<()> {
+/// What a check found, with what its tools say.
+#[derive(Debug, Serialize)]
+struct Checked {
+    #[serde(flatten)]
+    report: CheckReport,
+    /// Tools that would be withheld for hostile text.
+    hostile: usize,
+    /// Tools that would be shown although a scan found something in their texts.
+    suspicious: usize,
+}
+
+impl Checked {
+    fn new(report: CheckReport, scan: &toolscout_scan::ScanOptions) -> Self {
+        let definitions = report.tools.iter().map(toolscout_core::Untrusted::raw);
+        let screen = toolscout_scan::Screen::of_definitions(&report.upstream, definitions, scan);
+        let (hostile, suspicious) = screen.counts(&report.upstream);
+        Self { report, hostile, suspicious }
+    }
+}
+
+fn print_check(reports: &[Checked]) -> std::io::Result<()> {
     let mut table = screen::table(&["upstream", "status", "server", "protocol", "tools", "time"]);
-    for report in reports {
+    for Checked { report, .. } in reports {
         let word = |value: &dyn erased::Word| value.word();
         let server = match (&report.server_name, &report.server_version) {
             (Some(name), Some(version)) => format!("{} {}", screen::clip(name, 40), screen::clip(version, 20)),
@@ -440,7 +460,8 @@ fn print_check(reports: &[CheckReport]) -> std::io::Result<()> {
 }
 
 /// What is wrong with one upstream, below the table: error and causes, standard error's last lines, and the way out.
-fn print_trouble(report: &CheckReport) -> std::io::Result<()> {
+fn print_trouble(checked: &Checked) -> std::io::Result<()> {
+    let Checked { report, hostile, suspicious } = checked;
     let mut lines = Vec::new();
     for (i, cause) in report.error.iter().enumerate() {
         lines.push(format!("  {} {cause}", if i == 0 { "error:" } else { "caused by:" }));
@@ -455,6 +476,12 @@ fn print_trouble(report: &CheckReport) -> std::io::Result<()> {
     if let Some(stderr) = report.stderr.as_deref().filter(|stderr| !stderr.trim().is_empty()) {
         let tail: Vec<&str> = stderr.trim().lines().rev().take(6).collect();
         lines.extend(tail.iter().rev().map(|text| format!("  | {}", screen::clip(text, 200))));
+    }
+    if *hostile > 0 {
+        lines.push(format!("  {} withheld for hostile text", screen::count(*hostile, "tool")));
+    }
+    if *suspicious > 0 {
+        lines.push(format!("  {} with suspicious text", screen::count(*suspicious, "tool")));
     }
     lines.extend(report.hint.iter().map(|hint| format!("  hint: {hint}")));
     if !lines.is_empty() {

@@ -110,6 +110,11 @@ fn descriptions_that_say_nothing_are_found() {
 fn side_effects_that_nobody_states_are_found() {
     let bare = |name| tool(name, GOOD, json!({"annotations": {}}));
     check(vec![bare("tide")], &[("tide", Rule::SideEffectUndeclared)]);
+    for (name, severity) in [("get_tide", Severity::Note), ("set_tide", Severity::Warning)] {
+        let world = World::new();
+        world.list("a", vec![bare(name)]);
+        assert_eq!(world.lint(&LintOptions::default()).findings[0].severity, severity, "{name}");
+    }
     check(vec![tool("tide", GOOD, json!({"annotations": {"destructiveHint": false}}))], &[]);
     check(vec![tool("delete_tide", GOOD, json!({}))], &[("delete_tide", Rule::SideEffectContradicted)]);
     check(vec![tool("delete_tide", GOOD, json!({"annotations": {"readOnlyHint": false}}))], &[]);
