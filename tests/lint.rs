@@ -2,9 +2,10 @@
 //!
 //! 1. A server that is not configured is started, linted and ended; nothing of it stays in the data folder.
 //! 2. The exit code says whether anything is as bad as was asked about; JSON says the same as the table.
-//! 3. A crawl whose changes make a tool harder to find says which, and behind whom.
+//! 3. A crawl whose changes make a tool harder to find says which, and behind whom; a running server logs it.
 
 use serde_json::{Value, json};
+use toolscout_testkit::e2e::{Era, eventually};
 use toolscout_testkit::upstream::{Behave, Scripted};
 
 use crate::hostile::upstream;
@@ -74,4 +75,25 @@ fn a_crawl_that_makes_a_tool_harder_to_find_says_so() {
     let fall = &crawled["found_less_well"][0];
     assert_eq!((&fall["tool"], &fall["before"]), (&json!("anchor:echo"), &json!(1)), "{crawled}");
     assert_eq!((&fall["behind"], &fall["by_itself"]), (&json!("anchor:say_what_you_say"), &json!(false)), "{crawled}");
+}
+
+#[test]
+fn a_running_server_logs_it() {
+    let scratch = Scratch::new(&upstream("restless", &Scripted::new(&[Behave::ChangesTools, Behave::Shouts])));
+    scratch.ok(&["crawl"]);
+    let gateway = scratch.serve();
+    let mut client = gateway.client(Era::Modern);
+    // Once it answers from vectors it has something to compare with.
+    eventually("a hybrid answer", || {
+        let found = client.call("search_tools", json!({"query": "say what I say"}));
+        (found["structuredContent"]["index_state"] == "hybrid").then_some(())
+    });
+    let said = client.call("call_tool", json!({"id": "restless:echo", "arguments": {"text": "hello"}}));
+    assert_ne!(said["isError"], true, "{said}");
+    let said = eventually("the log to say it", || {
+        let said = gateway.session.stderr();
+        said.contains("a tool is found less well since a crawl").then_some(said)
+    });
+    assert!(said.contains("restless:echo fell from place 1"), "{said}");
+    gateway.stop();
 }

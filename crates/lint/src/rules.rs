@@ -173,7 +173,9 @@ pub(crate) fn of_definition(card: &ToolCard, definition: &Value, hostile: Option
         );
     }
     for param in card.params.iter().filter(|param| param.enum_values.is_empty() && param.kind.contains("string")) {
-        if let Some(values) = listed_values(&param.description) {
+        // "One of `path` or `url` is needed" speaks of parameters, not of values.
+        let is_of_params = |values: &String| card.params.iter().any(|other| quotes(values, &other.name));
+        if let Some(values) = listed_values(&param.description).filter(|values| !is_of_params(values)) {
             let mut one = finding(
                 Rule::MissingEnum,
                 card,
@@ -280,6 +282,11 @@ fn listed_values(description: &str) -> Option<String> {
         .iter()
         .any(|word| before.ends_with(word) || before.ends_with(&format!("{word} ")));
     (!is_example).then(|| preview(list.as_str()))
+}
+
+/// Whether a list of values has this word among them.
+fn quotes(values: &str, word: &str) -> bool {
+    values.split(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-' | '.'))).any(|value| value == word)
 }
 
 fn names(all: &[&str]) -> String {

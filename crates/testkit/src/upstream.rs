@@ -87,7 +87,7 @@ behaviours! {
     TurnsInvisible = "turns-invisible",
     /// After a call, and it says so, the description of its tool `echo` gives the model an order, once plainly.
     TurnsInjected = "turns-injected",
-    /// Another tool of its says what `echo` says, and louder.
+    /// Another tool of its says what `echo` says, and louder; together with `ChangesTools` only after a call.
     Shouts = "shouts",
     /// Calls give `isError: true`.
     ErrorResults = "error-results",

@@ -130,6 +130,8 @@ fn parameters_that_leave_one_guessing_are_found() {
     let order = "Sort order, one of 'asc', 'desc'.";
     check(of(json!({"key": {"type": "string", "description": order}})), &[("tide", Rule::MissingEnum)]);
     check(of(json!({"key": {"type": "string", "description": order, "enum": ["asc", "desc"]}})), &[]);
+    let of_params = json!({"key": {"type": "string", "description": "Either 'key' or 'other' is needed."}});
+    check(of(of_params), &[]);
     let optional = json!({"key": {"type": "string", "description": "Which."}, "other": {"type": "string"}});
     check(of(optional), &[]);
 }

@@ -316,7 +316,7 @@ impl Server {
         if has_changed && self.does(Behave::ChangesTools) {
             tools.push(Self::plain("newcomer"));
         }
-        if self.does(Behave::Shouts) {
+        if self.does(Behave::Shouts) && (has_changed || !self.does(Behave::ChangesTools)) {
             let mut louder = tools[0].clone();
             louder["name"] = json!("say_what_you_say");
             louder["title"] = json!("Say what you say");
