@@ -4,16 +4,17 @@
 //! 2. A tool loses at most the stated share of its score, and a good one gains nothing: no irrelevant tool rises.
 //! 3. The reliable member of a family has its place; the other is its variant.
 //! 4. A tool out of order that fits is named, with the sibling or backup that works; what policy hides never is.
-//! 5. Confidence is about the match alone.
+//! 5. A failing server's writing tools are withheld where the operator wants it so.
+//! 6. Confidence is about the match alone.
 
 use proptest::prelude::*;
 use toolscout_core::CallFault;
 use toolscout_policy::Policy;
-use toolscout_quality::QualityView;
+use toolscout_quality::{QualityOptions, QualityView};
 use toolscout_selector::{Query, Selection, SelectorOptions, explain, select_with};
 
 use crate::pick::{any_query, sound};
-use crate::world::{after, aside, caller, ids, pick, pick_knowing, pick_with, policy, query, snapshot};
+use crate::world::{after, after_with, aside, caller, ids, pick, pick_knowing, pick_with, policy, query, snapshot};
 
 const CLONE: &str = "clone a repository from its address";
 
@@ -83,6 +84,21 @@ fn a_tool_out_of_order_is_named_with_what_can_stand_in() {
     let selection = pick_knowing(&only, &aside(&["mirror:clone_repo"]), &Policy::default());
     assert!(selection.no_match.is_some());
     assert_eq!(selection.withheld.tools[0].id.to_string(), "mirror:clone_repo");
+}
+
+#[test]
+fn a_failing_servers_writing_tools_are_withheld_where_that_is_wanted() {
+    let mut known = calls("billing:create_invoice", "..x..x..x..x");
+    known.extend(calls("billing:delete_invoice", "..x..x..x..x"));
+    let query = Query { limit: 50, ..query("create an invoice with billing") };
+    let n_withheld = |read_only_fallback| {
+        let options = QualityOptions { read_only_fallback, ..QualityOptions::default() };
+        let selection = pick_knowing(&query, &after_with(&known, &options), &Policy::default());
+        sound(&selection);
+        selection.withheld.reasons.get("read_only").copied().unwrap_or_default()
+    };
+    // All ten tools of the upstream write or destroy; none of any other's is touched.
+    assert_eq!((n_withheld(true), n_withheld(false)), (10, 0));
 }
 
 trait ParseUpstream {

@@ -99,6 +99,11 @@ pub(crate) fn aside(tools: &[&str]) -> QualityView {
 
 /// What is known after calls, each a tool and how it went, a second apart.
 pub(crate) fn after(calls: &[(&str, CallFault)]) -> QualityView {
+    after_with(calls, &QualityOptions::default())
+}
+
+/// The same under other options.
+pub(crate) fn after_with(calls: &[(&str, CallFault)], options: &QualityOptions) -> QualityView {
     let mut book = Book::default();
     for (at, (tool, fault)) in (1_000_000..).step_by(1_000).zip(calls) {
         let outcome = Outcome {
@@ -113,9 +118,9 @@ pub(crate) fn after(calls: &[(&str, CallFault)]) -> QualityView {
             caller: CallerClass::Agent,
             at: Timestamp(at),
         };
-        book.apply(&Event::Outcome(outcome), &QualityOptions::default());
+        book.apply(&Event::Outcome(outcome), options);
     }
-    QualityView::new(&book, &QualityOptions::default())
+    QualityView::new(&book, options)
 }
 
 /// The same, knowing how calls went.
