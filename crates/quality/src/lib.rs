@@ -23,6 +23,7 @@ pub mod book;
 pub mod circuit;
 pub mod health;
 mod host;
+mod known;
 pub mod latency;
 mod log;
 pub mod options;
@@ -34,5 +35,6 @@ pub mod window;
 
 pub use book::{Decision, Verdict};
 pub use host::{Admission, Error, Quality, Trial};
+pub use known::{Rates, Told, ToolQuality, UpstreamQuality};
 pub use options::{CircuitOptions, QualityOptions, QuarantineOptions};
-pub use view::{Held, HeldWhat, QualityView, Rates, Standing, Told, ToolQuality, UpstreamQuality};
+pub use view::{Held, HeldWhat, QualityView, Standing};
