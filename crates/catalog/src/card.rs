@@ -49,9 +49,11 @@ pub fn definition_hash(definition: &Value) -> ContentHash {
     hashes(definition).0
 }
 
+/// The parts of a definition that count, sorted.
+pub(crate) const COUNTED: [&str; 6] = ["annotations", "description", "inputSchema", "name", "outputSchema", "title"];
+
 /// The definition's hash and its input schema's, with the schema spelt out once.
 fn hashes(definition: &Value) -> (ContentHash, ContentHash) {
-    const COUNTED: [&str; 6] = ["annotations", "description", "inputSchema", "name", "outputSchema", "title"];
     let schema = canonical_json(definition.get("inputSchema").unwrap_or(&Value::Null));
     let mut counted = String::with_capacity(schema.len() + 512);
     for key in COUNTED {

@@ -15,17 +15,28 @@ use toolscout_store::{Batch, Store, Tree, TreeName};
 
 use crate::card::{self, Built};
 use crate::jsonl::{self, Labels};
+use crate::pins::{self, AllGone, Case, Gone, PinRow, Ruling, Unapproved, WaitingRow};
 use crate::rows::{self, GenerationRow, MetaRow, ToolRow, Touch};
-use crate::view::{CatalogView, Families, Family};
-use crate::{Error, Imported, Listing, Origin, Overlays, ServerRow, Skipped, UpstreamRow, UpstreamState};
+use crate::trust::{Approval, How, Review, Trust};
+use crate::view::{CatalogView, Families, Family, Waiting};
+use crate::{Error, Imported, Listing, Origin, Overlay, Overlays, ServerRow, Skipped, UpstreamRow, UpstreamState};
 
 /// The catalog. Changes go one after another; [`Catalog::view`] never waits for them.
 pub struct Catalog {
     view: ArcSwap<CatalogView>,
     tree: Tree,
     overlays: Overlays,
-    screening: ScanOptions,
+    options: CatalogOptions,
     writer: Mutex<Writer>,
+}
+
+/// How a catalog treats what servers say of their tools.
+#[derive(Debug, Clone, Default)]
+pub struct CatalogOptions {
+    /// What becomes of hostile text.
+    pub screening: ScanOptions,
+    /// How definitions come to be approved.
+    pub review: Review,
 }
 
 /// What one step did.
@@ -35,6 +46,8 @@ pub struct Change {
     pub view: Arc<CatalogView>,
     /// The tools it touched; empty also when only an upstream's state changed.
     pub diff: Diff,
+    /// Tools that wait for an approval since then, or no longer, or with another definition.
+    pub reviewed: Vec<ToolId>,
 }
 
 /// The difference between two generations, each list sorted.
@@ -82,7 +95,7 @@ const MAX_SKIPPED: usize = 100;
 const MAX_REASON: usize = 300;
 
 /// What only the one who changes the catalog needs.
-struct Writer {
+pub(crate) struct Writer {
     entries: BTreeMap<UpstreamId, BTreeMap<ToolName, Entry>>,
     /// Tools by name and input schema; those with two and more are families.
     groups: HashMap<FamilyKey, BTreeSet<ToolId>>,
@@ -91,6 +104,8 @@ struct Writer {
     /// Generations that have rows, oldest first, with their number of touched tools.
     history: VecDeque<(Generation, usize)>,
     oldest: Generation,
+    /// Pins of tools that went away.
+    gone: AllGone,
     subscribers: Vec<Subscriber>,
 }
 
@@ -98,27 +113,46 @@ struct Writer {
 type FamilyKey = [u8; 16];
 
 #[derive(Clone)]
-struct Entry {
-    raw: ContentHash,
-    family: FamilyKey,
-    label: Option<Box<str>>,
+pub(crate) struct Entry {
+    pub(crate) raw: ContentHash,
+    pub(crate) family: FamilyKey,
+    pub(crate) label: Option<Box<str>>,
 }
 
 /// What shall become of one upstream.
-struct Step {
+pub(crate) struct Step {
     upstream: UpstreamId,
     /// Its row from now on; `None` forgets it.
     row: Option<UpstreamRow>,
     /// Whether something shown of the upstream itself changes.
     is_visible: bool,
     /// Tools that are new, changed or (`None`) gone.
-    tools: BTreeMap<ToolName, Option<NewTool>>,
+    pub(crate) tools: BTreeMap<ToolName, Option<NewTool>>,
     /// Tools whose definition changed only where nobody looks: stored without a generation.
     quiet: Vec<(ToolName, ContentHash)>,
+    /// Definitions that wait from now on, or (`None`) no longer.
+    pub(crate) waiting: BTreeMap<ToolName, Option<WaitingRow>>,
+    /// Pins that are kept beside the tools themselves, or (`None`) no longer.
+    pub(crate) pins: BTreeMap<ToolName, Option<PinRow>>,
+}
+
+impl Step {
+    /// Nothing but the upstream's row.
+    pub(crate) fn new(upstream: UpstreamId, row: Option<UpstreamRow>) -> Self {
+        Self {
+            upstream,
+            row,
+            is_visible: false,
+            tools: BTreeMap::new(),
+            quiet: Vec::new(),
+            waiting: BTreeMap::new(),
+            pins: BTreeMap::new(),
+        }
+    }
 }
 
 /// Definitions that a commit has to write, by their hash.
-type NewRows = BTreeMap<ContentHash, Vec<u8>>;
+pub(crate) type NewRows = BTreeMap<ContentHash, Vec<u8>>;
 
 /// One tool over several generations.
 struct Span {
@@ -127,10 +161,11 @@ struct Span {
     other_card: bool,
 }
 
-struct NewTool {
-    card: Arc<ToolCard>,
-    scan: Scan,
-    entry: Entry,
+pub(crate) struct NewTool {
+    pub(crate) card: Arc<ToolCard>,
+    pub(crate) scan: Scan,
+    pub(crate) entry: Entry,
+    pub(crate) approval: Option<Approval>,
 }
 
 impl Catalog {
@@ -140,11 +175,13 @@ impl Catalog {
     /// this program changed, that is a generation of its own in which every tool counts as changed. So everyone who opens
     /// a store brings the same overlays.
     pub fn open(store: &Store, overlays: Overlays) -> Result<Self, Error> {
-        Self::open_with(store, overlays, ScanOptions::default())
+        Self::open_with(store, overlays, CatalogOptions::default())
     }
 
-    /// The same, and what becomes of hostile text is decided by `screening`: see [`CatalogView::screen`].
-    pub fn open_with(store: &Store, overlays: Overlays, screening: ScanOptions) -> Result<Self, Error> {
+    /// The same, saying what becomes of hostile text (see [`CatalogView::screen`]) and how definitions come to be approved. What was
+    /// approved or waits stays so, whatever that says now.
+    pub fn open_with(store: &Store, overlays: Overlays, options: CatalogOptions) -> Result<Self, Error> {
+        let screening = &options.screening;
         let tree = store.tree(TreeName::Catalog)?;
         let stamp = cards_stamp(&overlays);
         let meta: Option<MetaRow> =
@@ -170,8 +207,15 @@ impl Catalog {
             scans: BTreeMap::new(),
             history,
             oldest: meta.oldest,
+            gone: AllGone::new(),
             subscribers: Vec::new(),
         };
+        let mut unapproved: BTreeMap<ToolId, Unapproved> = BTreeMap::new();
+        for found in tree.scan(b"w/") {
+            let (key, bytes) = found?;
+            let Some(id) = rows::parse_tool_key(&key) else { continue };
+            unapproved.insert(id, rows::decode::<WaitingRow>(&key, &bytes)?.unapproved());
+        }
         let rows = read_tool_rows(&tree)?;
         let mut tools = Vec::with_capacity(rows.len());
         // In parts, because a parsed definition takes many times the memory of its card.
@@ -187,14 +231,17 @@ impl Catalog {
             let built = in_parallel(&texts, |(id, _, key, bytes)| {
                 let definition: Value = rows::decode(key.as_bytes(), bytes)?;
                 let tags = upstreams.get(&id.upstream).map_or(&[][..], |row| &row.tags);
-                Ok::<_, Error>((card::build(id, &definition, tags, overlays.get(id)), scan_of(&screening, &definition)))
+                Ok::<_, Error>((card::build(id, &definition, tags, overlays.get(id)), scan_of(screening, &definition)))
             });
             for ((id, row, _, _), built) in texts.into_iter().zip(built) {
                 let (built, scan) = built?;
                 if !scan.is_empty() {
                     writer.scans.insert(id.clone(), Arc::new(scan));
                 }
-                let family = family_key(&built);
+                let family = match unapproved.get(id).is_some_and(|waits| !waits.has_approved()) {
+                    true => own_family(id),
+                    false => family_key(&built),
+                };
                 writer.groups.entry(family).or_default().insert(id.clone());
                 let entry = Entry { raw: row.raw, family, label: row.label.clone().map(Into::into) };
                 writer.entries.entry(id.upstream.clone()).or_default().insert(id.name.clone(), entry);
@@ -211,11 +258,18 @@ impl Catalog {
             tree.apply(batch)?;
             writer.history.push_back((meta.generation, 0));
         }
+        for found in tree.scan(b"p/") {
+            let (key, bytes) = found?;
+            let Some(id) = rows::parse_tool_key(&key).filter(|id| writer.entry(id).is_none()) else { continue };
+            let row: PinRow = rows::decode(&key, &bytes)?;
+            writer.gone.entry(id.upstream).or_default().insert(id.name, Gone::of(&row));
+        }
         let families = families_of(writer.groups.values());
-        let screen = Arc::new(Screen::new(&writer.scans, tools.iter().map(|card| &card.id), &screening));
-        let view =
-            CatalogView { generation: meta.generation, tools, upstreams, families, screen, ..CatalogView::default() };
-        Ok(Self { view: ArcSwap::from_pointee(view), tree, overlays, screening, writer: Mutex::new(writer) })
+        let screen = Arc::new(Screen::new(&writer.scans, tools.iter().map(|card| &card.id), screening));
+        let unapproved = Waiting::new(Arc::new(unapproved), &tools);
+        let generation = meta.generation;
+        let view = CatalogView { generation, tools, upstreams, families, screen, unapproved, ..CatalogView::default() };
+        Ok(Self { view: ArcSwap::from_pointee(view), tree, overlays, options, writer: Mutex::new(writer) })
     }
 
     /// What a store's catalog remembers of its upstreams, without opening it: makes no cards and no generation.
@@ -261,8 +315,7 @@ impl Catalog {
             (row.state, row.since) = (state, at);
         }
         row.reason = sanitize(reason, MAX_REASON).replace('\n', " ");
-        let step =
-            Step { upstream: upstream.clone(), row: Some(row), is_visible, tools: BTreeMap::new(), quiet: Vec::new() };
+        let step = Step { is_visible, ..Step::new(upstream.clone(), Some(row)) };
         self.commit(&mut writer, vec![step], NewRows::new(), at)
     }
 
@@ -271,14 +324,17 @@ impl Catalog {
         let mut writer = self.writer.lock();
         let view = self.view();
         let Some(row) = view.upstream(upstream) else {
-            return Ok(Change { view, diff: Diff::default() });
+            return Ok(Change { view, diff: Diff::default(), reviewed: Vec::new() });
         };
         // Forgetting needs no clock of its own: the newest moment that the row knows orders it well enough.
         let at = row.listed_at.unwrap_or(row.since).max(row.since);
-        let tools =
-            writer.entries.get(upstream).into_iter().flat_map(|tools| tools.keys().cloned().map(|name| (name, None)));
-        let tools = tools.collect();
-        let step = Step { upstream: upstream.clone(), row: None, is_visible: true, tools, quiet: Vec::new() };
+        let names: Vec<ToolName> =
+            writer.entries.get(upstream).into_iter().flat_map(|tools| tools.keys().cloned()).collect();
+        let mut step = Step { is_visible: true, ..Step::new(upstream.clone(), None) };
+        for name in names {
+            self.let_go(&mut step, &view, name, row.origin)?;
+        }
+        drop_surplus(&mut step, &writer);
         self.commit(&mut writer, vec![step], NewRows::new(), at)
     }
 
@@ -391,6 +447,10 @@ impl Catalog {
         let view = self.view();
         let mut n_tools = 0;
         for card in &view.tools {
+            // Of these there is nothing but a name.
+            if view.unapproved(&card.id).is_some_and(|waits| !waits.has_approved()) {
+                continue;
+            }
             let Some(row) = self.tool_row(&card.id)? else { continue };
             let Some(definition) = self.definition(&row.raw)? else { continue };
             let server = view.upstream(&card.id.upstream).map(|row| row.server.name.as_str());
@@ -402,15 +462,22 @@ impl Catalog {
         Ok(n_tools)
     }
 
-    fn definition(&self, raw: &ContentHash) -> Result<Option<Value>, Error> {
-        let key = rows::definition_key(raw);
+    pub(crate) fn definition(&self, raw: &ContentHash) -> Result<Option<Value>, Error> {
+        self.read(rows::definition_key(raw))
+    }
+
+    pub(crate) fn tool_row(&self, id: &ToolId) -> Result<Option<ToolRow>, Error> {
+        self.read(rows::tool_key(id))
+    }
+
+    pub(crate) fn read<T: serde::de::DeserializeOwned>(&self, key: String) -> Result<Option<T>, Error> {
         let bytes = self.tree.get(key.as_bytes())?;
         bytes.map(|bytes| rows::decode(key.as_bytes(), &bytes)).transpose()
     }
 
     /// The definition as the store has it or will have it. Definitions that differ only in the order of their keys share one row,
     /// the first one's; a card read off another's order would come out otherwise after a restart.
-    fn as_stored(&self, raw: ContentHash, own: Value, rows: &mut NewRows) -> Result<Value, Error> {
+    pub(crate) fn as_stored(&self, raw: ContentHash, own: Value, rows: &mut NewRows) -> Result<Value, Error> {
         if let Some(bytes) = rows.get(&raw) {
             return rows::decode(rows::definition_key(&raw).as_bytes(), bytes);
         }
@@ -421,10 +488,22 @@ impl Catalog {
         Ok(own)
     }
 
-    fn tool_row(&self, id: &ToolId) -> Result<Option<ToolRow>, Error> {
-        let key = rows::tool_key(id);
-        let bytes = self.tree.get(key.as_bytes())?;
-        bytes.map(|bytes| rows::decode(key.as_bytes(), &bytes)).transpose()
+    pub(crate) fn review(&self) -> &Review {
+        &self.options.review
+    }
+
+    /// What is found in a definition, unless nobody wants to know.
+    pub(crate) fn scan(&self, definition: &Value) -> Scan {
+        scan_of(&self.options.screening, definition)
+    }
+
+    pub(crate) fn overlay(&self, id: &ToolId) -> Option<&Overlay> {
+        self.overlays.get(id)
+    }
+
+    /// Makes one change, alone.
+    pub(crate) fn change(&self, work: impl FnOnce(&mut Writer) -> Result<Change, Error>) -> Result<Change, Error> {
+        work(&mut self.writer.lock())
     }
 
     fn meta(&self) -> Result<MetaRow, Error> {
@@ -492,9 +571,10 @@ impl Catalog {
         let same_tags = old_row.is_some_and(|row| row.tags == tags);
         let mut skipped = listing.skipped;
         let mut seen: BTreeSet<ToolName> = BTreeSet::new();
-        let mut fresh: Vec<(ToolName, ContentHash, Value)> = Vec::new();
-        let mut quiet = Vec::new();
+        let mut differing: Vec<(ToolName, ContentHash, Value)> = Vec::new();
         let mut relabelled = Vec::new();
+        let same_label =
+            |name: &ToolName| old_entries.get(name).is_some_and(|old| old.label.as_deref() == labels.get(name));
         for (position, tool) in listing.tools.into_iter().enumerate() {
             let definition = tool.into_raw();
             let named = definition.get("name").and_then(Value::as_str);
@@ -524,40 +604,121 @@ impl Catalog {
                 continue;
             }
             let raw = ContentHash::of(canonical.as_bytes());
-            let old = old_entries.get(&name);
-            let same_label = old.is_some_and(|old| old.label.as_deref() == labels.get(&name));
-            if old.is_some_and(|old| old.raw == raw) && same_tags {
-                if !same_label {
+            let is_as_before = old_entries.get(&name).is_some_and(|old| old.raw == raw) && same_tags;
+            if is_as_before && view.unapproved(&ToolId::new(upstream.clone(), name.clone())).is_none() {
+                if !same_label(&name) {
                     relabelled.push(name);
                 }
                 continue;
             }
-            let definition = self.as_stored(raw, definition, rows)?;
+            differing.push((name, raw, definition));
+        }
+        let (trust, unasked) = match origin {
+            Origin::Imported => (Trust::Always, How::Imported),
+            Origin::Crawled => (self.options.review.trust_in(&upstream), How::Trusted),
+        };
+        let gone_before = writer.gone.get(&upstream);
+        let is_back = |name: &ToolName| gone_before.is_some_and(|gone| gone.contains_key(name));
+        let renames = match trust {
+            Trust::Always => HashMap::new(),
+            Trust::FirstUse | Trust::Approve => {
+                let is_new = |name: &ToolName| !old_entries.contains_key(name) && !is_back(name);
+                let new = differing.iter().filter(|(name, _, _)| is_new(name));
+                let new: Vec<_> = new.map(|(name, _, definition)| (name, definition)).collect();
+                let left = old_entries.keys().map(|name| (name, None));
+                let left = left.chain(gone_before.into_iter().flatten().map(|(name, gone)| (name, gone.shape)));
+                let left = left.filter(|(name, _)| !seen.contains(*name));
+                self.renames(&upstream, &new, &left.map(|(name, shape)| (name.clone(), shape)).collect())?
+            }
+        };
+        let mut step = Step::new(upstream.clone(), None);
+        let mut fresh: Vec<(ToolName, ContentHash, Value)> = Vec::new();
+        let mut approvals: HashMap<ToolName, Option<Approval>> = HashMap::new();
+        for (name, raw, definition) in differing {
             let id = ToolId::new(upstream.clone(), name.clone());
-            let same_definition =
-                view.get(&id).is_some_and(|card| card.definition == card::definition_hash(&definition));
-            // Definitions may differ in what the hash leaves out and the card reads (tags under `_meta`): then the card decides.
-            let same_card = same_definition && same_tags && {
-                let built = card::build(&id, &definition, &tags, self.overlays.get(&id));
-                view.get(&id).is_some_and(|card| **card == built.card)
+            let (old, waiting) = (old_entries.get(&name), view.unapproved(&id));
+            let case = Case {
+                id: &id,
+                definition: &definition,
+                raw,
+                shown: view.get(&id).map(|card| card.definition),
+                is_back: is_back(&name),
+                waiting,
+                renamed_from: renames.get(&name),
+                trust,
+                unasked,
+                tags: &tags,
+                at: listing.at,
             };
-            // A scan reads more than the card shows, so a change in what only it reads is no quiet one.
-            let same_scan = same_card && {
-                let scan = scan_of(&self.screening, &definition);
-                writer.scans.get(&id).map_or_else(|| scan.is_empty(), |known| **known == scan)
-            };
-            if same_card && same_label && same_scan {
-                quiet.push((name, raw));
-            } else {
-                fresh.push((name, raw, definition));
+            match self.rule(&case)? {
+                Ruling::Waits if same_tags && same_label(&name) => {}
+                Ruling::Waits => relabelled.push(name),
+                Ruling::Hold { row, shown } => {
+                    step.waiting.insert(name.clone(), Some(*row));
+                    match shown {
+                        Some((shown, approval)) => {
+                            approvals.insert(name.clone(), approval);
+                            let raw = ContentHash::of_json(&shown);
+                            let shown = self.as_stored(raw, shown, rows)?;
+                            fresh.push((name, raw, shown));
+                        }
+                        None if same_tags && same_label(&name) => {}
+                        None => relabelled.push(name),
+                    }
+                }
+                Ruling::Take { approval, anchor } => {
+                    let may_have_pin = old.is_some() || case.is_back;
+                    if anchor.is_some() || may_have_pin {
+                        let hash = card::definition_hash(&definition);
+                        let row = |anchor| PinRow {
+                            hash,
+                            approval: Some(approval.clone()),
+                            definition: None,
+                            anchor: Some(anchor),
+                        };
+                        step.pins.insert(name.clone(), anchor.map(row));
+                    }
+                    if waiting.is_some() {
+                        step.waiting.insert(name.clone(), None);
+                    }
+                    approvals.insert(name.clone(), Some(approval));
+                    let definition = self.as_stored(raw, definition, rows)?;
+                    fresh.push((name, raw, definition));
+                }
+                Ruling::Same => {
+                    // It went back to what was approved.
+                    if waiting.is_some() {
+                        step.waiting.insert(name.clone(), None);
+                    }
+                    let same_raw = old.is_some_and(|old| old.raw == raw);
+                    if same_raw && same_tags && same_label(&name) {
+                        continue;
+                    }
+                    let definition = self.as_stored(raw, definition, rows)?;
+                    // Definitions may differ in what the hash leaves out and the card reads (tags under `_meta`): then the card
+                    // decides.
+                    let same_card = same_tags && {
+                        let built = card::build(&id, &definition, &tags, self.overlays.get(&id));
+                        view.get(&id).is_some_and(|card| **card == built.card)
+                    };
+                    // A scan reads more than the card shows, so a change in what only it reads is no quiet one.
+                    let same_scan = same_card && {
+                        let scan = scan_of(&self.options.screening, &definition);
+                        writer.scans.get(&id).map_or_else(|| scan.is_empty(), |known| **known == scan)
+                    };
+                    if same_card && same_label(&name) && same_scan {
+                        step.quiet.push((name, raw));
+                    } else {
+                        fresh.push((name, raw, definition));
+                    }
+                }
             }
         }
-        let mut tools: BTreeMap<ToolName, Option<NewTool>> = BTreeMap::new();
         let listed_badly: BTreeSet<&str> = skipped.iter().filter_map(|skipped| skipped.name.as_deref()).collect();
         for name in old_entries.keys().filter(|name| !seen.contains(*name)) {
             let stays = listing.truncated.is_some() || listed_badly.contains(preview(name.as_str()).as_str());
             if !stays {
-                tools.insert(name.clone(), None);
+                self.let_go(&mut step, &view, name.clone(), origin)?;
             } else if !same_tags {
                 relabelled.push(name.clone());
             }
@@ -571,14 +732,25 @@ impl Catalog {
         }
         let built = in_parallel(&fresh, |(name, _, definition)| {
             let id = ToolId::new(upstream.clone(), name.clone());
-            (card::build(&id, definition, &tags, self.overlays.get(&id)), scan_of(&self.screening, definition))
+            (card::build(&id, definition, &tags, self.overlays.get(&id)), scan_of(&self.options.screening, definition))
         });
         for ((name, raw, _), (built, scan)) in fresh.iter().zip(built) {
-            let entry = Entry { raw: *raw, family: family_key(&built), label: labels.get(name).map(Into::into) };
-            tools.insert(name.clone(), Some(NewTool { card: Arc::new(built.card), scan, entry }));
+            let id = &built.card.id;
+            let stands_in = match step.waiting.get(name) {
+                Some(row) => row.as_ref().is_some_and(|row| !row.unapproved().has_approved()),
+                None => view.unapproved(id).is_some_and(|waits| !waits.has_approved()),
+            };
+            let family = if stands_in { own_family(id) } else { family_key(&built) };
+            let approval = match approvals.remove(name) {
+                Some(approval) => approval,
+                None => self.tool_row(id)?.and_then(|row| row.approval),
+            };
+            let entry = Entry { raw: *raw, family, label: labels.get(name).map(Into::into) };
+            step.tools.insert(name.clone(), Some(NewTool { card: Arc::new(built.card), scan, entry, approval }));
         }
-        let n_gone = tools.values().filter(|tool| tool.is_none()).count();
-        let n_new = tools.iter().filter(|(name, tool)| tool.is_some() && !old_entries.contains_key(*name)).count();
+        drop_surplus(&mut step, writer);
+        let n_gone = step.tools.values().filter(|tool| tool.is_none()).count();
+        let n_new = step.tools.iter().filter(|(name, tool)| tool.is_some() && !old_entries.contains_key(*name)).count();
         skipped.truncate(MAX_SKIPPED);
         let is_ready = old_row.is_some_and(|row| row.state == UpstreamState::Ready);
         let row = UpstreamRow {
@@ -596,14 +768,39 @@ impl Catalog {
             listed_at: Some(listing.at),
         };
         let shown = |row: &UpstreamRow| (row.server.clone(), row.tags.clone(), row.state, row.origin);
-        let is_visible = old_row.is_none_or(|old| shown(old) != shown(&row));
-        Ok(Step { upstream, row: Some(row), is_visible, tools, quiet })
+        step.is_visible = old_row.is_none_or(|old| shown(old) != shown(&row));
+        step.row = Some(row);
+        Ok(step)
+    }
+
+    /// Takes a tool away, and keeps its pin: should it come back, it has to be what it was.
+    fn let_go(&self, step: &mut Step, view: &CatalogView, name: ToolName, origin: Origin) -> Result<(), Error> {
+        let id = ToolId::new(step.upstream.clone(), name);
+        let waiting = view.unapproved(&id);
+        let pin = match origin {
+            Origin::Crawled => self.pin_of_gone(&id, waiting)?,
+            // A file is what an operator says; without a tool in it there is none.
+            Origin::Imported => None,
+        };
+        if waiting.is_some() {
+            step.waiting.insert(id.name.clone(), None);
+        }
+        step.pins.insert(id.name.clone(), pin);
+        step.tools.insert(id.name, None);
+        Ok(())
     }
 
     /// Writes steps as one batch, then publishes. On failure nothing has happened.
-    fn commit(&self, writer: &mut Writer, steps: Vec<Step>, rows: NewRows, at: Timestamp) -> Result<Change, Error> {
+    pub(crate) fn commit(
+        &self,
+        writer: &mut Writer,
+        steps: Vec<Step>,
+        rows: NewRows,
+        at: Timestamp,
+    ) -> Result<Change, Error> {
         let old = self.view();
         let (mut batch, mut touched, mut diff) = (Batch::default(), Vec::new(), Diff::default());
+        let mut reviewed = Vec::new();
         let mut replaced: Vec<ContentHash> = Vec::new();
         for (raw, bytes) in rows {
             batch.put(rows::definition_key(&raw), bytes);
@@ -618,7 +815,23 @@ impl Catalog {
                 let id = ToolId::new(step.upstream.clone(), name.clone());
                 let label = writer.entry(&id).and_then(|old| old.label.as_deref().map(str::to_owned));
                 replaced.extend(writer.entry(&id).map(|old| old.raw));
-                batch.put(rows::tool_key(&id), rows::encode(&ToolRow { raw: *raw, label }));
+                let approval = self.tool_row(&id)?.and_then(|row| row.approval);
+                batch.put(rows::tool_key(&id), rows::encode(&ToolRow { raw: *raw, label, approval }));
+            }
+            for (name, row) in &step.waiting {
+                let id = ToolId::new(step.upstream.clone(), name.clone());
+                match row {
+                    Some(row) => batch.put(rows::waiting_key(&id), rows::encode(row)),
+                    None => batch.remove(rows::waiting_key(&id)),
+                }
+                reviewed.push(id);
+            }
+            for (name, row) in &step.pins {
+                let key = rows::pin_key(&ToolId::new(step.upstream.clone(), name.clone()));
+                match row {
+                    Some(row) => batch.put(key, rows::encode(row)),
+                    None => batch.remove(key),
+                }
             }
             for (name, tool) in &step.tools {
                 let id = ToolId::new(step.upstream.clone(), name.clone());
@@ -627,7 +840,8 @@ impl Catalog {
                 match tool {
                     Some(tool) => {
                         let label = tool.entry.label.as_deref().map(str::to_owned);
-                        batch.put(rows::tool_key(&id), rows::encode(&ToolRow { raw: tool.entry.raw, label }));
+                        let approval = tool.approval.clone();
+                        batch.put(rows::tool_key(&id), rows::encode(&ToolRow { raw: tool.entry.raw, label, approval }));
                         if before.is_some() { &mut diff.changed } else { &mut diff.added }.push(id.clone());
                     }
                     None => {
@@ -641,7 +855,7 @@ impl Catalog {
         for list in [&mut diff.added, &mut diff.changed, &mut diff.removed] {
             list.sort();
         }
-        let is_new = !touched.is_empty() || steps.iter().any(|step| step.is_visible);
+        let is_new = !touched.is_empty() || !reviewed.is_empty() || steps.iter().any(|step| step.is_visible);
         let generation = if is_new { old.generation.next() } else { old.generation };
         let mut history = writer.history.clone();
         let mut oldest = writer.oldest;
@@ -665,10 +879,11 @@ impl Catalog {
             batch.put(rows::META_KEY, rows::encode(&meta));
         }
         self.tree.apply(batch)?;
+        steps.iter().for_each(tell);
         (writer.history, writer.oldest) = (history, oldest);
-        let view = Arc::new(writer.publish(&old, steps, generation, &self.screening));
+        let view = Arc::new(writer.publish(&old, steps, generation, &self.options.screening));
         self.view.store(view.clone());
-        let change = Change { view, diff };
+        let change = Change { view, diff, reviewed };
         if is_new {
             writer.subscribers.iter().for_each(|subscriber| subscriber(&change));
         }
@@ -724,7 +939,7 @@ impl Catalog {
 }
 
 impl Writer {
-    fn entry(&self, id: &ToolId) -> Option<&Entry> {
+    pub(crate) fn entry(&self, id: &ToolId) -> Option<&Entry> {
         self.entries.get(&id.upstream)?.get(&id.name)
     }
 
@@ -739,7 +954,19 @@ impl Writer {
         let mut upstreams = old.upstreams.clone();
         let mut cards: BTreeMap<ToolId, Option<Arc<ToolCard>>> = BTreeMap::new();
         let mut groups: BTreeSet<FamilyKey> = BTreeSet::new();
+        let mut unapproved = old.unapproved.by_tool.clone();
         for step in steps {
+            self.take_pins(&step);
+            if !step.waiting.is_empty() {
+                let by_tool = Arc::make_mut(&mut unapproved);
+                for (name, row) in &step.waiting {
+                    let id = ToolId::new(step.upstream.clone(), name.clone());
+                    match row {
+                        Some(row) => by_tool.insert(id, row.unapproved()),
+                        None => by_tool.remove(&id),
+                    };
+                }
+            }
             let entries = self.entries.entry(step.upstream.clone()).or_default();
             for (name, raw) in step.quiet {
                 if let Some(entry) = entries.get_mut(&name) {
@@ -789,7 +1016,23 @@ impl Writer {
             true => Arc::new(Screen::new(&self.scans, tools.iter().map(|card| &card.id), screening)),
             false => Arc::clone(&old.screen),
         };
-        CatalogView { generation, tools, upstreams, families, screen, ..CatalogView::default() }
+        let unapproved = Waiting::new(unapproved, &tools);
+        CatalogView { generation, tools, upstreams, families, screen, unapproved, ..CatalogView::default() }
+    }
+
+    /// Notes which pins belong to tools that are not there.
+    fn take_pins(&mut self, step: &Step) {
+        let gone = self.gone.entry(step.upstream.clone()).or_default();
+        for name in step.tools.iter().filter(|(_, tool)| tool.is_some()).map(|(name, _)| name) {
+            gone.remove(name);
+        }
+        for (name, row) in &step.pins {
+            let is_gone = step.tools.get(name).is_none_or(Option::is_none);
+            match row {
+                Some(row) if is_gone => gone.insert(name.clone(), Gone::of(row)),
+                _ => gone.remove(name),
+            };
+        }
     }
 
     /// The families after these groups changed and these tools were touched.
@@ -825,6 +1068,42 @@ impl Writer {
 /// What is found in a definition, unless nobody wants to know.
 fn scan_of(screening: &ScanOptions, definition: &Value) -> Scan {
     if screening.is_off() { Scan::default() } else { toolscout_scan::scan(definition) }
+}
+
+/// Drops the pins of tools that went away beyond what is kept of one upstream.
+fn drop_surplus(step: &mut Step, writer: &Writer) {
+    let leave = step.pins.iter().filter(|(name, _)| step.tools.get(*name).is_some_and(Option::is_none));
+    let leave: Vec<_> = leave.filter_map(|(name, row)| Some((name.clone(), Gone::of(row.as_ref()?)))).collect();
+    if leave.is_empty() {
+        return;
+    }
+    let mut gone = writer.gone.get(&step.upstream).cloned().unwrap_or_default();
+    gone.retain(|name, _| !step.tools.get(name).is_some_and(Option::is_some));
+    gone.extend(leave);
+    for name in pins::surplus(&gone) {
+        step.pins.insert(name, None);
+    }
+}
+
+/// Says in the log what was withheld and what a rule approved. Never what a server wrote.
+fn tell(step: &Step) {
+    let upstream = &step.upstream;
+    for (name, row) in &step.waiting {
+        match row {
+            Some(row) => {
+                let (what, renamed_from) = (row.what.as_str(), row.renamed_from.as_ref().map(tracing::field::display));
+                tracing::warn!(%upstream, tool = %name, what, renamed_from, "definition withheld until it is approved");
+            }
+            None => tracing::info!(%upstream, tool = %name, "definition no longer waits for an approval"),
+        }
+    }
+    for name in step.pins.keys() {
+        let tool = step.tools.get(name).and_then(Option::as_ref);
+        let by_rule = tool.and_then(|tool| tool.approval.as_ref()).filter(|approval| approval.how == How::ByRule);
+        if let Some(approval) = by_rule {
+            tracing::info!(%upstream, tool = %name, reasons = approval.reasons.join(", "), "harmless change approved");
+        }
+    }
 }
 
 fn family(members: &BTreeSet<ToolId>) -> Option<Arc<Family>> {
@@ -917,7 +1196,13 @@ fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> 
     })
 }
 
-fn family_key(built: &Built) -> FamilyKey {
+/// The key of a tool that is like no other, because nothing is known of it but its name.
+fn own_family(id: &ToolId) -> FamilyKey {
+    let hash = ContentHash::of(format!("{id}\0").as_bytes());
+    std::array::from_fn(|i| hash.0[i])
+}
+
+pub(crate) fn family_key(built: &Built) -> FamilyKey {
     let name = built.card.id.name.as_str();
     let hash = ContentHash::of(format!("{name}\0{}", built.input_schema).as_bytes());
     std::array::from_fn(|i| hash.0[i])

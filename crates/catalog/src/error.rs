@@ -1,6 +1,6 @@
 //! What can go wrong with the catalog.
 
-use toolscout_core::{Fault, Generation, Retry, UpstreamId};
+use toolscout_core::{ContentHash, Fault, Generation, Retry, ToolId, UpstreamId};
 use toolscout_store::row::RowError;
 
 /// Why the catalog could not do it.
@@ -31,6 +31,17 @@ pub enum Error {
     /// No upstream of this id is in the catalog.
     #[error("upstream `{0}` is not in the catalog")]
     UnknownUpstream(UpstreamId),
+    /// Nothing of this tool waits for an approval: it was given, or taken back by the server.
+    #[error("nothing of `{0}` waits for an approval")]
+    NothingWaits(ToolId),
+    /// Another definition waits than the one that was looked at: look again.
+    #[error("the definition of `{tool}` that waits is another by now")]
+    OtherWaits {
+        /// The tool.
+        tool: ToolId,
+        /// The hash of the one that waits.
+        waits: ContentHash,
+    },
     /// A file to import or export could not be read or written.
     #[error("read or write the tools file")]
     File(#[source] std::io::Error),
@@ -42,7 +53,11 @@ impl Error {
         match self {
             Self::Store(error) => error.fault(),
             Self::Row { .. } => Fault::Ours,
-            Self::NotKept { .. } | Self::UnknownUpstream(_) | Self::File(_) => Fault::Caller,
+            Self::NotKept { .. }
+            | Self::UnknownUpstream(_)
+            | Self::NothingWaits(_)
+            | Self::OtherWaits { .. }
+            | Self::File(_) => Fault::Caller,
         }
     }
 
@@ -50,7 +65,12 @@ impl Error {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Store(error) => error.retry(),
-            Self::Row { .. } | Self::NotKept { .. } | Self::UnknownUpstream(_) | Self::File(_) => Retry::Never,
+            Self::Row { .. }
+            | Self::NotKept { .. }
+            | Self::UnknownUpstream(_)
+            | Self::NothingWaits(_)
+            | Self::OtherWaits { .. }
+            | Self::File(_) => Retry::Never,
         }
     }
 
@@ -60,7 +80,8 @@ impl Error {
             Self::Store(error) => error.hint(),
             Self::Row { .. } => Some("update toolscout, or start with another data folder"),
             Self::UnknownUpstream(_) => Some("`toolscout upstreams list` shows the ids there are"),
-            Self::NotKept { .. } | Self::File(_) => None,
+            Self::OtherWaits { .. } => Some("look at it again: `toolscout tools approve ID` shows it"),
+            Self::NotKept { .. } | Self::NothingWaits(_) | Self::File(_) => None,
         }
     }
 }

@@ -5,7 +5,11 @@
 //! the one before. Every generation is one atomic batch in the store: a kill at any moment leaves the last whole one.
 //! The definitions are kept whole, as the upstream sent them; cards are derived from them at every start.
 //!
-//! Never ranks, never calls a server, reads no clock. Start at [`Catalog`], then [`card`], then [`overlay`].
+//! A definition that changes is not taken unasked: it waits, and what was approved stays, until [`Catalog::approve`] is told so
+//! or [`trust::judge`] finds the change harmless.
+//!
+//! Never ranks, never calls a server, reads no clock. Start at [`Catalog`], then [`card`], then [`overlay`]
+//! and [`trust`].
 //!
 //! ```
 //! use serde_json::json;
@@ -26,22 +30,29 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod approve;
 pub mod card;
 mod catalog;
+pub mod definition;
 mod error;
 pub mod jsonl;
 pub mod known;
 mod listing;
 pub mod overlay;
+mod pins;
 mod prose;
 mod rows;
+pub mod trust;
 mod verbs;
 mod view;
 
-pub use catalog::{Catalog, Change, Diff, Subscriber, Version};
+pub use approve::Proposal;
+pub use catalog::{Catalog, CatalogOptions, Change, Diff, Subscriber, Version};
 pub use error::Error;
 pub use jsonl::Imported;
 pub use listing::{Listing, Origin, ServerRow, Skipped, UpstreamRow, UpstreamState};
 pub use overlay::{Overlay, Overlays};
+pub use pins::{Unapproved, UnapprovedWhat};
+pub use trust::{Approval, AutoApprove, How, Review, Trust};
 pub use verbs::intent;
 pub use view::{CatalogView, Family};

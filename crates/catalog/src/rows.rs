@@ -7,6 +7,8 @@
 //! | `t/<upstream>:<tool>` | [`ToolRow`]: a current tool |
 //! | `d/<hash>` | a definition whole, under the hash of all of it |
 //! | `g/<generation>/<part>` | [`GenerationRow`]: which tools a generation touched |
+//! | `w/<upstream>:<tool>` | [`WaitingRow`](crate::pins::WaitingRow): a definition that waits for an approval |
+//! | `p/<upstream>:<tool>` | [`PinRow`](crate::pins::PinRow): what was approved of a tool that went away |
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -15,6 +17,7 @@ use toolscout_core::{ContentHash, Generation, Timestamp, ToolId, UpstreamId};
 use toolscout_store::row;
 
 use crate::Error;
+use crate::trust::Approval;
 
 /// The version of every row that this program writes.
 pub(crate) const VERSION: u8 = 1;
@@ -48,6 +51,10 @@ pub(crate) struct ToolRow {
     /// How an imported file calls it, if not by its id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) label: Option<String>,
+    /// When and how its definition was approved. Absent where nobody wrote that down yet (it counts as first use), and where
+    /// nothing of it was approved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) approval: Option<Approval>,
 }
 
 /// A part of what one generation touched. Generations that touched no tool have no row.
@@ -85,8 +92,21 @@ pub(crate) fn definition_key(raw: &ContentHash) -> String {
     format!("d/{raw}")
 }
 
+pub(crate) fn waiting_key(id: &ToolId) -> String {
+    format!("w/{id}")
+}
+
+pub(crate) fn pin_key(id: &ToolId) -> String {
+    format!("p/{id}")
+}
+
 pub(crate) fn generation_key(generation: Generation, part: usize) -> String {
     format!("g/{:020}/{part:06}", generation.0)
+}
+
+/// The tool in a key of [`tool_key`], [`waiting_key`] or [`pin_key`].
+pub(crate) fn parse_tool_key(key: &[u8]) -> Option<ToolId> {
+    std::str::from_utf8(key.get(2..)?).ok()?.parse().ok()
 }
 
 /// The generation in a key of [`generation_key`].

@@ -7,6 +7,7 @@ use toolscout_core::{Generation, ToolCard, ToolId, UpstreamId};
 use toolscout_scan::Screen;
 
 use crate::UpstreamRow;
+use crate::pins::Unapproved;
 
 /// One published generation. Unchanged cards are shared with the generations before it, so a view costs a pointer per tool.
 #[derive(Default)]
@@ -20,6 +21,7 @@ pub struct CatalogView {
     /// Whose text is hostile: decided once, when the generation was made.
     pub screen: Arc<Screen>,
     pub(crate) families: Families,
+    pub(crate) unapproved: Waiting,
     /// Wire name to position, made when first asked.
     pub(crate) wire: OnceLock<HashMap<String, u32>>,
     /// Tool to those that are its backup, made when first asked.
@@ -37,6 +39,22 @@ pub struct Family {
 
 /// All families, shared between generations until one changes.
 pub(crate) type Families = Arc<HashMap<ToolId, Arc<Family>>>;
+
+/// Tools whose definitions wait for an approval, with their places, shared between generations until one changes. Mostly none.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Waiting {
+    pub(crate) by_tool: Arc<BTreeMap<ToolId, Unapproved>>,
+    positions: Arc<[u32]>,
+}
+
+impl Waiting {
+    /// Of these tools, found among the cards.
+    pub(crate) fn new(by_tool: Arc<BTreeMap<ToolId, Unapproved>>, tools: &[Arc<ToolCard>]) -> Self {
+        let place = |id: &ToolId| tools.binary_search_by(|card| card.id.cmp(id)).ok();
+        let positions = by_tool.keys().filter_map(place).filter_map(|place| u32::try_from(place).ok()).collect();
+        Self { by_tool, positions }
+    }
+}
 
 impl CatalogView {
     /// A view of these cards alone, without upstreams, store or history: for tests and experiments.
@@ -110,6 +128,22 @@ impl CatalogView {
         all
     }
 
+    /// Why a tool is withheld until somebody approves its definition, if it is. What its card says was approved, or is nothing but
+    /// its name.
+    pub fn unapproved(&self, id: &ToolId) -> Option<&Unapproved> {
+        self.unapproved.by_tool.get(id)
+    }
+
+    /// Every tool that is withheld so, by id.
+    pub fn all_unapproved(&self) -> impl Iterator<Item = (&ToolId, &Unapproved)> {
+        self.unapproved.by_tool.iter()
+    }
+
+    /// Their places in [`CatalogView::tools`], found once per generation.
+    pub fn unapproved_positions(&self) -> &[u32] {
+        &self.unapproved.positions
+    }
+
     /// What we remember of an upstream.
     pub fn upstream(&self, id: &UpstreamId) -> Option<&Arc<UpstreamRow>> {
         self.upstreams.get(id)
@@ -129,7 +163,12 @@ impl CatalogView {
 
     /// One line on what the catalog covers, for server instructions: at most 600 characters, and the same for the same tools.
     pub fn digest(&self) -> String {
-        digest(&self.tools)
+        if self.unapproved.by_tool.is_empty() {
+            return digest(&self.tools);
+        }
+        // Names are a server's words too.
+        let approved = self.tools.iter().filter(|card| self.unapproved(&card.id).is_none());
+        digest(&approved.cloned().collect::<Vec<_>>())
     }
 }
 

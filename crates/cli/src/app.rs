@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use toolscout_catalog::{Catalog, CatalogView, Origin, Overlays};
+use toolscout_catalog::{Catalog, CatalogOptions, CatalogView, Origin, Overlays, Review};
 use toolscout_core::time::Clock;
 use toolscout_core::{Timestamp, UpstreamId};
 use toolscout_crawler::{CrawlEvent, Crawled, Crawler, CrawlerDeps, CrawlerOptions, Outcome, ProgressFn};
@@ -98,8 +98,8 @@ impl App {
         let (catalog, model, second) = std::thread::scope(|scope| {
             let model = scope.spawn(load);
             let second = scope.spawn(|| second_stage(settings));
-            let catalog =
-                overlays(config).and_then(|overlays| Ok(Catalog::open_with(&store, overlays, settings.scan.clone())?));
+            let catalog = overlays(config)
+                .and_then(|overlays| Ok(Catalog::open_with(&store, overlays, catalog_options(config))?));
             (catalog, model.join(), second.join())
         });
         let catalog = Arc::new(catalog.context("open the catalog")?);
@@ -239,6 +239,15 @@ fn index_options(config: &Config) -> IndexOptions {
 fn selection_options(settings: &Settings) -> SelectionOptions {
     let max_count = usize::try_from(settings.search.keep).unwrap_or(usize::MAX);
     SelectionOptions { max_count, ..SelectionOptions::default() }
+}
+
+/// What becomes of hostile text, and how definitions come to be approved.
+fn catalog_options(config: &Config) -> CatalogOptions {
+    let settings = &config.settings.definitions;
+    let own = config.raw.iter().filter_map(|raw| Some((raw.id.clone(), raw.trust?)));
+    let (trust, by_upstream) = (settings.trust, own.collect());
+    let review = Review { trust, by_upstream, auto_approve: settings.auto_approve };
+    CatalogOptions { screening: config.settings.scan.clone(), review }
 }
 
 fn gateway_options(settings: &Settings) -> GatewayOptions {
@@ -447,17 +456,20 @@ impl Recrawl for OnDemand {
 pub(crate) fn recrawl_response(crawled: Crawled) -> RecrawlResponse {
     let id = crawled.upstream.to_string();
     match crawled.outcome {
-        Outcome::Listed { n_tools, added, changed, removed, skipped, truncated, hostile, suspicious, .. } => {
+        Outcome::Listed {
+            n_tools, added, changed, removed, waiting, skipped, truncated, hostile, suspicious, ..
+        } => {
+            let waiting = waiting.iter().map(ToString::to_string).collect();
             let unusable = (!skipped.is_empty()).then(|| format!("{} tools could not be taken", skipped.len()));
             let problem = truncated.or(unusable);
             let state = "ready".to_owned();
-            RecrawlResponse { id, n_tools, added, changed, removed, hostile, suspicious, state, problem }
+            RecrawlResponse { id, n_tools, added, changed, removed, waiting, hostile, suspicious, state, problem }
         }
         Outcome::Failed { state, reason, hint, n_tools } => {
             let problem = Some(hint.map_or(reason.clone(), |hint| format!("{reason} ({hint})")));
-            let (added, changed, removed, hostile, suspicious) = (0, 0, 0, 0, 0);
+            let (added, changed, removed, waiting, hostile, suspicious) = (0, 0, 0, Vec::new(), 0, 0);
             let state = state.as_str().to_owned();
-            RecrawlResponse { id, n_tools, added, changed, removed, hostile, suspicious, state, problem }
+            RecrawlResponse { id, n_tools, added, changed, removed, waiting, hostile, suspicious, state, problem }
         }
         Outcome::Stopped => RecrawlResponse {
             id,
@@ -467,6 +479,7 @@ pub(crate) fn recrawl_response(crawled: Crawled) -> RecrawlResponse {
             removed: 0,
             hostile: 0,
             suspicious: 0,
+            waiting: Vec::new(),
             state: "stale".to_owned(),
             problem: Some("the crawler was stopped".to_owned()),
         },

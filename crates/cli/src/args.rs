@@ -253,6 +253,10 @@ pub(crate) enum Tools {
     Quarantine(Decide),
     /// Take a tool back: for a day it is called whatever its calls say
     Release(Decide),
+    /// Show definitions that changed and wait, and approve them
+    ///
+    /// Without anything: what waits. With ids, --upstream or --all: what changed, word by word, and whether to approve it.
+    Approve(Approve),
     /// Call a tool
     Call {
         /// Which, as upstream:tool
@@ -283,6 +287,30 @@ pub(crate) struct Decide {
     /// Why, for whoever asks later
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Approve {
+    /// Which, as upstream:tool
+    #[arg(value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// Whatever waits of this upstream; may be repeated
+    #[arg(long = "upstream", short = 'u', value_name = "ID")]
+    pub(crate) upstreams: Vec<String>,
+    /// Whatever waits
+    #[arg(long, conflicts_with_all = ["ids", "upstreams"])]
+    pub(crate) all: bool,
+    /// Only show what changed
+    #[arg(long)]
+    pub(crate) diff: bool,
+    /// Approve without asking. Where nobody can be asked, nothing is approved without it
+    #[arg(long, short = 'y', conflicts_with = "diff")]
+    pub(crate) yes: bool,
+    /// Approve only the definition with this hash, or the beginning of one: what was looked at before
+    #[arg(long, value_name = "HASH", requires = "ids")]
+    pub(crate) hash: Option<String>,
     #[command(flatten)]
     pub(crate) output: Output,
 }

@@ -14,9 +14,9 @@ use toolscout_crawler::ProgressFn;
 use toolscout_gateway::OpError;
 use toolscout_gateway::ops::{self, ToolsQuery};
 use toolscout_gateway::wire::{
-    CallRequest, CallResponse, DecisionRequest, DecisionResponse, DetailsRequest, DetailsResponse, ExplainRequest,
-    ExplainResponse, Problem, ProblemBody, QualityList, Readiness, RecrawlResponse, SearchRequest, SearchResponse,
-    ToolDetails, ToolPage, UnknownTool, UpstreamList,
+    ApproveRequest, ApproveResponse, CallRequest, CallResponse, DecisionRequest, DecisionResponse, DetailsResponse,
+    ExplainRequest, ExplainResponse, Problem, ProblemBody, QualityList, Readiness, RecrawlResponse, SearchRequest,
+    SearchResponse, ToolDetails, ToolPage, UnknownTool, UpstreamList,
 };
 use toolscout_quality::Verdict;
 use toolscout_store::{Opened, Store};
@@ -75,26 +75,35 @@ impl Backend {
 
     /// Everything about some tools.
     pub(crate) async fn details(&self, ids: &[String]) -> anyhow::Result<DetailsResponse> {
-        match self {
-            Self::Here(app) => {
-                let request = DetailsRequest { ids: ids.to_vec() };
-                ops::details(&app.services, &me(), request, ops::Reader::Operator).await.map_err(failed)
-            }
-            Self::Server(server) => {
-                let mut answer = DetailsResponse { tools: Vec::new(), unknown: Vec::new() };
-                for id in ids {
-                    match server.get::<ToolDetails>(&["v1", "tools", id], &[]).await {
-                        Ok(tool) => answer.tools.push(tool),
-                        Err(error) => match error.downcast_ref::<Refused>() {
-                            Some(refused) if refused.problem.code == "unknown_tool" => {
-                                answer.unknown.push(refused.unknown_tool(id));
-                            }
-                            _ => return Err(error),
-                        },
+        let mut answer = DetailsResponse { tools: Vec::new(), unknown: Vec::new() };
+        for id in ids {
+            match self.tool(id).await {
+                Ok(tool) => answer.tools.push(tool),
+                Err(error) => match error.downcast_ref::<Refused>() {
+                    Some(refused) if refused.problem.code == "unknown_tool" => {
+                        answer.unknown.push(refused.unknown_tool(id));
                     }
-                }
-                Ok(answer)
+                    _ => return Err(error),
+                },
             }
+        }
+        Ok(answer)
+    }
+
+    /// Everything about one tool, also what waits for an approval.
+    pub(crate) async fn tool(&self, id: &str) -> anyhow::Result<ToolDetails> {
+        match self {
+            Self::Here(app) => ops::tool(&app.services, &me(), id).await.map_err(failed),
+            Self::Server(server) => server.get(&["v1", "tools", id], &[]).await,
+        }
+    }
+
+    /// Approves the definition that waits of a tool, if it is the one that was looked at.
+    pub(crate) async fn approve(&self, id: &str, hash: &str) -> anyhow::Result<ApproveResponse> {
+        let request = ApproveRequest { hash: hash.to_owned() };
+        match self {
+            Self::Here(app) => ops::approve(&app.services, &me(), id, request).await.map_err(failed),
+            Self::Server(server) => server.post(&["v1", "tools", id, "approve"], &request).await,
         }
     }
 
@@ -115,6 +124,7 @@ impl Backend {
                 pairs.extend(query.upstream.clone().map(|upstream| ("upstream", upstream)));
                 pairs.extend(query.after.clone().map(|after| ("after", after)));
                 pairs.extend(query.limit.map(|limit| ("limit", limit.to_string())));
+                pairs.extend(query.waiting.map(|waiting| ("waiting", waiting.to_string())));
                 server.get(&["v1", "tools"], &pairs).await
             }
         }
@@ -282,7 +292,7 @@ impl Refused {
             "bad_request" | "invalid_arguments" | "bad_request_state" => Exit::Usage,
             "unknown_tool" | "unknown_selection" | "unknown_upstream" => Exit::NoMatch,
             "not_permitted" | "needs_confirmation" | "unauthorized" | "forbidden" => Exit::NotPermitted,
-            "quarantined" | "hostile_text" => Exit::NotPermitted,
+            "quarantined" | "hostile_text" | "changed_definition" | "not_approved" => Exit::NotPermitted,
             code if code.starts_with("upstream_") => Exit::Upstream,
             _ => Exit::Failed,
         }
@@ -292,6 +302,8 @@ impl Refused {
     pub(crate) fn hint(&self) -> Option<String> {
         let hint = self.problem.hint.as_deref()?;
         // The gateway speaks to models; people have commands.
+        let hint =
+            hint.replace("the operator can approve the definition", "`toolscout tools approve` shows what waits");
         Some(hint.replace("search_tools", "`toolscout search`").replace("\"confirm\": true", "--confirm"))
     }
 

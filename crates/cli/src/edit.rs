@@ -117,6 +117,9 @@ pub(crate) fn table_of(upstream: &RawUpstream) -> Table {
     if !upstream.tags.is_empty() {
         table["tags"] = list(&upstream.tags);
     }
+    if let Some(trust) = upstream.trust {
+        table["trust"] = value(trust.as_str());
+    }
     if !upstream.enabled {
         table["enabled"] = value(false);
     }

@@ -140,6 +140,7 @@ async fn ask(command: Command, backend: &Backend) -> Ended {
         Command::Tools(Tools::Show { ids, output }) => commands::tools::show(&ids, output.json, backend).await,
         Command::Tools(Tools::Quarantine(args)) => commands::tools::decide(&args, Verdict::Quarantine, backend).await,
         Command::Tools(Tools::Release(args)) => commands::tools::decide(&args, Verdict::Release, backend).await,
+        Command::Tools(Tools::Approve(args)) => commands::approve::approve(&args, backend).await,
         Command::Tools(Tools::Call { id, arguments, args, selection, confirm, output }) => {
             let call = commands::tools::Call {
                 id: &id,

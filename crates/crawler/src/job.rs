@@ -44,9 +44,10 @@ impl Job {
         let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         let upstream = self.upstream;
         match &outcome {
-            Outcome::Listed { n_tools, added, changed, removed, skipped, hostile, suspicious, .. } => {
+            Outcome::Listed { n_tools, added, changed, removed, waiting, skipped, hostile, suspicious, .. } => {
                 tracing::info!(
-                    %upstream, n_tools, added, changed, removed, n_skipped = skipped.len(), took_ms, "upstream listed"
+                    %upstream, n_tools, added, changed, removed, n_waiting = waiting.len(), n_skipped = skipped.len(), took_ms,
+                    "upstream listed"
                 );
                 if hostile + suspicious > 0 {
                     tracing::warn!(%upstream, n_withheld = hostile, n_suspicious = suspicious, "hostile text in definitions");
@@ -95,7 +96,9 @@ impl Job {
     fn listed(&self, change: &Change, skipped: Vec<Skipped>, truncated: Option<String>) -> Outcome {
         let row = change.view.upstream(&self.upstream);
         let (hostile, suspicious) = change.view.screen.counts(&self.upstream);
+        let waiting = change.view.all_unapproved().map(|(id, _)| id).filter(|id| id.upstream == self.upstream);
         Outcome::Listed {
+            waiting: waiting.cloned().collect(),
             hostile,
             suspicious,
             n_tools: row.map_or(0, |row| row.n_tools),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use toolscout_catalog::{Skipped, UpstreamState};
-use toolscout_core::{Generation, UpstreamId};
+use toolscout_core::{Generation, ToolId, UpstreamId};
 
 /// Why an upstream is listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -62,6 +62,8 @@ pub enum Outcome {
         changed: usize,
         /// Tools that are gone.
         removed: usize,
+        /// Tools of the upstream that are withheld because their definitions wait for an approval.
+        waiting: Vec<ToolId>,
         /// Tools that are withheld for hostile text.
         hostile: usize,
         /// Tools that are shown although a scan found something in their texts.

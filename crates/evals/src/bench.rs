@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use toolscout_catalog::{Catalog, Overlays};
+use toolscout_catalog::{Catalog, CatalogOptions, Overlays};
 use toolscout_core::{Caller, Timestamp, ToolCard, ToolId};
 use toolscout_embed::{Embed, EmbedOptions, Embedder, ModelSource, QueryEmbedder, QueryOptions, QueryVectors};
 use toolscout_index::{Allow, DenseMode, DocIdx, IndexHost, IndexOptions, IndexState};
@@ -71,8 +71,9 @@ impl Bench {
 
         // The catalog is made anew each time, or an earlier one would shine through. Only vectors are kept.
         let store = Store::temporary().map_err(Error::build("open a temporary store"))?;
-        let catalog = Catalog::open_with(&store, Overlays::default(), toolscout_scan::ScanOptions::off())
-            .map_err(Error::build("open the catalog"))?;
+        let reading = CatalogOptions { screening: toolscout_scan::ScanOptions::off(), ..CatalogOptions::default() };
+        let catalog =
+            Catalog::open_with(&store, Overlays::default(), reading).map_err(Error::build("open the catalog"))?;
         let imported =
             catalog.import_jsonl(tools.text.as_slice(), Timestamp(0)).map_err(Error::build("fill the catalog"))?;
         for problem in &imported.problems {

@@ -5,7 +5,8 @@
 
 use http::StatusCode;
 use serde_json::{Value, json};
-use toolscout_core::{CallFault, Fault, Retry, SideEffect, ToolId};
+use toolscout_catalog::Unapproved;
+use toolscout_core::{CallFault, ContentHash, Fault, Retry, SideEffect, ToolId};
 use toolscout_quality::{Held, HeldWhat};
 
 use crate::lenient::Mistake;
@@ -102,6 +103,30 @@ pub enum OpError {
         /// The same tool on other upstreams, as far as it works and the caller may see it.
         siblings: Vec<String>,
     },
+    /// Nobody approved what the upstream lists of this tool now: take another, or ask the operator.
+    #[error("`{tool}` is withheld since {}: {}", .waits.since.rfc3339(), .waits.reason())]
+    Unapproved {
+        /// The tool.
+        tool: ToolId,
+        /// Why, and since when.
+        waits: Box<Unapproved>,
+        /// The same tool on other upstreams, as far as it works and the caller may see it.
+        siblings: Vec<String>,
+    },
+    /// An approval of what no longer waits: there is nothing left to do.
+    #[error("nothing of `{tool}` waits for an approval")]
+    NothingWaits {
+        /// The tool.
+        tool: ToolId,
+    },
+    /// An approval of another definition than the one that waits: look at that one.
+    #[error("the definition of `{tool}` that waits is another by now")]
+    OtherWaits {
+        /// The tool.
+        tool: ToolId,
+        /// What waits.
+        waits: ContentHash,
+    },
     /// Credentials are missing or wrong.
     #[error("a valid bearer token is required")]
     Unauthorized,
@@ -197,6 +222,9 @@ impl OpError {
             },
             Self::Quarantined { held, .. } => row(held.what.as_str(), StatusCode::SERVICE_UNAVAILABLE, Fault::Upstream),
             Self::HostileText { .. } => row("hostile_text", StatusCode::FORBIDDEN, Fault::Upstream),
+            Self::Unapproved { waits, .. } => row(waits.what.as_str(), StatusCode::FORBIDDEN, Fault::Caller),
+            Self::NothingWaits { .. } => row("nothing_waits", StatusCode::CONFLICT, Fault::Caller),
+            Self::OtherWaits { .. } => row("definition_changed", StatusCode::CONFLICT, Fault::Caller),
             Self::Unauthorized => row("unauthorized", StatusCode::UNAUTHORIZED, Fault::Caller),
             Self::Forbidden { .. } => row("forbidden", StatusCode::FORBIDDEN, Fault::Caller),
             Self::TooLarge { .. } => row("too_large", StatusCode::PAYLOAD_TOO_LARGE, Fault::Caller),
@@ -234,6 +262,9 @@ impl OpError {
             | Self::NeedsConfirmation { .. }
             | Self::State { .. }
             | Self::HostileText { .. }
+            | Self::Unapproved { .. }
+            | Self::NothingWaits { .. }
+            | Self::OtherWaits { .. }
             | Self::Unauthorized
             | Self::Forbidden { .. }
             | Self::TooLarge { .. }
@@ -271,6 +302,10 @@ impl OpError {
                 (None, Retry::Later) => Some("try again later, or find another tool with search_tools".to_owned()),
                 (None, Retry::Never) => None,
             },
+            Self::Unapproved { siblings, .. } => {
+                Some(format!("{}; the operator can approve the definition", elsewhere(siblings)))
+            }
+            Self::OtherWaits { .. } => Some("look at what waits now, and approve that hash".to_owned()),
             Self::Quarantined { held, siblings, .. } => {
                 let instead = elsewhere(siblings);
                 let until = held.until.map(|until| format!("; it is tried again from {}", until.rfc3339()));
@@ -283,7 +318,7 @@ impl OpError {
             Self::Forbidden { .. } => Some("the operator can add it to the allowed hosts or origins".to_owned()),
             Self::Busy | Self::TooSlow { .. } => Some("try again in a moment".to_owned()),
             Self::NoRoute | Self::WrongMethod => Some("/openapi.json lists what there is".to_owned()),
-            Self::TooLarge { .. } | Self::ShuttingDown | Self::Internal(_) => None,
+            Self::NothingWaits { .. } | Self::TooLarge { .. } | Self::ShuttingDown | Self::Internal(_) => None,
         }
     }
 
@@ -303,6 +338,11 @@ impl OpError {
             Self::HostileText { tool, reason, siblings } => {
                 Some(json!({ "tool": tool, "state": "hostile_text", "reason": reason, "siblings": siblings }))
             }
+            Self::Unapproved { tool, waits, siblings } => Some(json!({
+                "tool": tool, "state": waits.what.as_str(), "since": waits.since.rfc3339(), "reason": waits.reason(),
+                "siblings": siblings,
+            })),
+            Self::OtherWaits { waits, .. } => Some(json!({ "hash": waits })),
             _ => None,
         }
     }

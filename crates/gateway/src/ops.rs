@@ -12,7 +12,9 @@ mod search;
 mod select;
 
 pub use call::{Conditions, call};
-pub use catalog::{ToolsQuery, decide_quality, quality, readiness, recrawl, selections, tool, tools, upstreams};
+pub use catalog::{
+    ToolsQuery, approve, decide_quality, quality, readiness, recrawl, selections, tool, tools, upstreams,
+};
 pub use details::{Reader, details};
 pub use explain::explain;
 pub use search::search;

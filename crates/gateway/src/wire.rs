@@ -113,7 +113,7 @@ pub struct NoMatch {
 pub struct Withheld {
     /// How many.
     pub count: u64,
-    /// How many per kind of reason: `policy`, `quarantined`, `upstream_down`, `hostile_text`.
+    /// How many per kind of reason: `policy`, `quarantined`, `upstream_down`, `hostile_text`, `changed_definition`, `not_approved`.
     pub reasons: BTreeMap<String, u64>,
     /// Of those that do not work: the ones that fit best, and what can stand in for them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -186,12 +186,20 @@ pub struct ToolDetails {
     pub family: Vec<String>,
     /// Whether its upstream answers: `ready`, `stale`, `needs_auth`, `unreachable`.
     pub upstream_state: String,
-    /// Why it is withheld for hostile text, if it is: in our words alone. Over MCP its own texts are then left out.
+    /// Why it is withheld for what it says of itself, if it is: in our words alone. For hostile text its own texts are then left out
+    /// over MCP; where a definition waits for an approval, everything else here is what was approved before, or the name alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub withheld: Option<String>,
     /// What a scan found in its texts, gravest first. For operators: empty over MCP.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<TextFinding>,
+    /// When and how what is shown here was approved. For operators; MCP clients do not get it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definition: Option<ApprovedDefinition>,
+    /// What waits for an approval, beside what was approved. For operators; MCP clients do not get it, because it holds words that
+    /// nobody has looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<WaitingDefinition>,
 }
 
 /// Something in a tool's definition that speaks to the model or hides from people.
@@ -208,6 +216,65 @@ pub struct TextFinding {
     pub excerpt: String,
     /// What is wrong with it.
     pub why: String,
+}
+
+/// An approved definition.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ApprovedDefinition {
+    /// Its canonical hash: of name, title, description, schemas and annotations.
+    pub hash: String,
+    /// How it was approved: `first_use`, `by_hand`, `by_rule`, `imported` or `trusted`.
+    pub how: String,
+    /// When, UTC; absent for tools that were there before approvals were written down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// Why no one was asked, where a rule approved it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+}
+
+/// A definition that waits for an approval. The upstream's words, hidden characters spelt out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct WaitingDefinition {
+    /// `changed_definition` or `not_approved`.
+    pub code: String,
+    /// Since when, UTC.
+    pub since: String,
+    /// Why, in words of ours.
+    pub reason: String,
+    /// What an approval has to name.
+    pub hash: String,
+    /// The tool that went away and that this one looks like.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renamed_from: Option<String>,
+    /// Why no rule approved it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub obstacles: Vec<String>,
+    /// What a scan finds in it, gravest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<TextFinding>,
+    /// What differs, by place: text word by word, everything else as values.
+    #[schema(value_type = Vec<Object>)]
+    pub edits: Vec<toolscout_catalog::definition::Edit>,
+    /// Further differences.
+    #[serde(default)]
+    pub n_more: usize,
+}
+
+/// Approves a definition that waits.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ApproveRequest {
+    /// The hash of what was looked at, from `waiting.hash` of the tool. If something else waits by now, the answer is 409.
+    pub hash: String,
+}
+
+/// What is shown of a tool after an approval.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ApproveResponse {
+    /// The tool.
+    pub id: String,
+    /// What is approved now.
+    pub definition: ApprovedDefinition,
 }
 
 /// An id that names nothing.
@@ -382,7 +449,8 @@ pub struct ToolRow {
     pub side_effect: String,
     /// How reliable it has been lately, 0 to 1.
     pub quality: f64,
-    /// `healthy`, `degraded`, `quarantined`, or `probation` when one call may try it.
+    /// `healthy`, `degraded`, `quarantined`, or `probation` when one call may try it; `changed_definition` or `not_approved` while its
+    /// definition waits for an approval.
     #[serde(default)]
     pub state: String,
     /// Its upstream's state.
@@ -535,6 +603,9 @@ pub struct RecrawlResponse {
     pub changed: usize,
     /// See `added`.
     pub removed: usize,
+    /// Its tools whose definitions wait for an approval afterwards, by id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<String>,
     /// See [`UpstreamStatus::hostile`].
     #[serde(default)]
     pub hostile: usize,

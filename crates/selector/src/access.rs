@@ -1,4 +1,5 @@
-//! Who is let in: the caller's filters, then policy, then hostile text and quality. What does not pass is never a candidate.
+//! Who is let in: the caller's filters, then policy, then hostile text, what waits for an approval, and quality. What does not pass is
+//! never a candidate.
 
 use toolscout_core::{Caller, SideEffect, ToolCard};
 use toolscout_index::{Allow, DocIdx, DocSet, Snapshot};
@@ -79,11 +80,11 @@ pub(crate) fn admit(
     (Allow::Only(allowed), stage)
 }
 
-/// The tools that are withheld for their text or by quality. Mostly none; found from their ids, so that a search does not ask
-/// for every tool.
+/// The tools that are withheld for their text, because they wait for an approval, or by quality. Mostly none; found from their
+/// ids, so that a search does not ask for every tool.
 fn held_docs(snapshot: &Snapshot, quality: &QualityView) -> DocSet {
     let view = snapshot.view();
-    let mut held = DocSet::default();
+    let mut held: DocSet = view.unapproved_positions().iter().copied().collect();
     for id in view.screen.withheld() {
         if let Some(doc) = view.position(id) {
             held.insert(doc as DocIdx);
@@ -110,14 +111,16 @@ fn held_docs(snapshot: &Snapshot, quality: &QualityView) -> DocSet {
     held
 }
 
-/// Notes why a tool that the caller may see is withheld. A hostile text outweighs whether the tool works.
+/// Notes why a tool that the caller may see is withheld. A hostile text outweighs that another waits, and both whether it works.
 fn hold(card: &ToolCard, snapshot: &Snapshot, quality: &QualityView, stage: &mut AccessStage) {
-    let (what, since, reason) =
-        match (snapshot.view().screen.reason(&card.id), quality.standing_of(&card.id, card.side_effect)) {
-            (Some(reason), _) => (HOSTILE_TEXT, None, reason),
-            (None, Standing::Held(held)) => (held.what.as_str(), Some(held.since), held.reason),
-            (None, Standing::Open | Standing::Trial(_)) => return,
-        };
+    let view = snapshot.view();
+    let waits = || view.unapproved(&card.id).map(|waits| (waits.what.as_str(), Some(waits.since), waits.reason()));
+    let told = view.screen.reason(&card.id).map(|reason| (HOSTILE_TEXT, None, reason)).or_else(waits);
+    let (what, since, reason) = match (told, quality.standing_of(&card.id, card.side_effect)) {
+        (Some(told), _) => told,
+        (None, Standing::Held(held)) => (held.what.as_str(), Some(held.since), held.reason),
+        (None, Standing::Open | Standing::Trial(_)) => return,
+    };
     *stage.denied.entry(what.to_owned()).or_default() += 1;
     // A name that is itself the trouble is written nowhere that a model reads.
     let may_be_named = !snapshot.view().screen.is_name_hostile(&card.id);

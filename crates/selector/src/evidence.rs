@@ -68,22 +68,22 @@ pub struct AccessStage {
     /// Kind of reason → how many of the filtered tools it denied. Never the rules themselves.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub denied: BTreeMap<String, u64>,
-    /// Tools that the caller may see and that are withheld for their text or by quality, at most [`MAX_HELD`].
+    /// Tools that the caller may see and that are withheld for their text, for an approval or by quality, at most [`MAX_HELD`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held: Vec<HeldTool>,
 }
 
-/// A tool that is withheld: it does not work at the moment, or its text is hostile.
+/// A tool that is withheld: it does not work at the moment, its text is hostile, or its definition waits for an approval.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldTool {
     /// The tool.
     pub id: ToolId,
-    /// `read_only`, `quarantined`, `upstream_down` or `hostile_text`.
+    /// `read_only`, `quarantined`, `upstream_down`, `hostile_text`, `changed_definition` or `not_approved`.
     pub what: String,
     /// Since when, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
-    /// Why.
+    /// Why, in words of ours.
     pub reason: String,
     /// Tools that can stand in for it, if it fits the query: its family elsewhere, then those whose card names it as what they
     /// are the backup of.

@@ -112,7 +112,7 @@ pub enum NoMatchReason {
     FiltersLeaveNothing,
     /// Policy lets this caller see none of the tools that the filters leave.
     NothingPermitted,
-    /// Every tool that filters and policy leave is in quarantine, its server is down, or its text is hostile.
+    /// Every tool that filters and policy leave is in quarantine, its server is down, or what it says of itself is withheld.
     NothingWorks,
     /// Not one word of the query is known, and there is no meaning to go by.
     NoWordMatches,
@@ -355,8 +355,9 @@ impl Asked<'_> {
 /// can stand in for each; written into `held`, too.
 fn offers(asked: &Asked<'_>, shown: &[&Fused], held: &mut [HeldTool]) -> Vec<HeldTool> {
     let view = asked.snapshot.view();
-    // One whose text speaks to the model works; but nobody should look for it.
-    let out_of_order = held.iter_mut().filter(|one| one.what != HOSTILE_TEXT);
+    // One that is withheld for what it says of itself works; but nobody should look for it.
+    let is_silenced = |one: &HeldTool| one.what == HOSTILE_TEXT || view.unapproved(&one.id).is_some();
+    let out_of_order = held.iter_mut().filter(|one| !is_silenced(one));
     let out_of_order = out_of_order.filter_map(|one| Some((view.position(&one.id)? as DocIdx, one)));
     let (docs, tools): (Vec<DocIdx>, Vec<&mut HeldTool>) = out_of_order.unzip();
     let by_meaning = asked.query.vector.is_some();

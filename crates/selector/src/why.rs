@@ -6,7 +6,7 @@ use toolscout_index::{Allow, DocIdx, LexicalOptions, Snapshot};
 use toolscout_policy::Policy;
 
 use crate::access::{hidden_by, passes_filters};
-use crate::evidence::{Candidate, Evidence, Fate};
+use crate::evidence::{Candidate, Evidence, Fate, MAX_HELD};
 use crate::select::Query;
 
 /// What is at hand when the question is asked.
@@ -47,7 +47,7 @@ pub enum WhyStage {
     Unknown,
     /// The caller's filters exclude it.
     Filtered,
-    /// It was in quarantine, its server was down, or its definition holds a text that speaks to the model.
+    /// It was in quarantine, its server was down, its definition held a text that speaks to the model, or waited for an approval.
     Withheld,
     /// Neither words nor meaning proposed it.
     NotACandidate,
@@ -95,6 +95,11 @@ pub fn why_not(evidence: &Evidence, asked: &Asked<'_>, id: &ToolId) -> WhyNot {
     if let Some(held) = access.held.iter().find(|held| held.id == *id) {
         let since = held.since.map(|since| format!(" since {}", since.rfc3339())).unwrap_or_default();
         return answer(WhyStage::Withheld, format!("{}{since}: {}", held.what, held.reason));
+    }
+    // More are withheld than were written down.
+    if let Some(waits) = asked.snapshot.view().unapproved(id).filter(|_| access.held.len() >= MAX_HELD) {
+        let (what, since) = (waits.what.as_str(), waits.since.rfc3339());
+        return answer(WhyStage::Withheld, format!("{what} since {since}: {}", waits.reason()));
     }
     let mut reason = format!(
         "neither words ({} candidates) nor meaning ({}) put it among the best {} of {} permitted tools",

@@ -89,6 +89,12 @@ behaviours! {
     TurnsInjected = "turns-injected",
     /// Another tool of its says what `echo` says, and louder; together with `ChangesTools` only after a call.
     Shouts = "shouts",
+    /// After a call its `echo` tells the model to do something else, and it announces that its list changed.
+    RugPull = "rug-pull",
+    /// After a call its `echo` is gone and `echo_v2` is there, which says more, and it announces that its list changed.
+    Renames = "renames",
+    /// After a call its `echo` takes one more parameter, and it announces that its list changed.
+    HarmlessChange = "harmless-change",
     /// Calls give `isError: true`.
     ErrorResults = "error-results",
     /// Calls give a JSON-RPC error whose message repeats the environment variable `SCRIPTED_SECRET`.
@@ -116,6 +122,9 @@ behaviours! {
     /// `server/discover` lacks its cache hints, `initialize` the server's identity.
     Sloppy = "sloppy",
 }
+
+/// Where the descriptions of servers that turn tell models to send things.
+pub const EVIL: &str = "evil.example";
 
 /// What the orders of [`Behave::TurnsInvisible`] and [`Behave::TurnsInjected`] say: nothing else holds this word.
 pub const ORDER: &str = "zebracadabra";

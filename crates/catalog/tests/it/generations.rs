@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use toolscout_catalog::{Catalog, Change, Error, Overlay, Overlays, Skipped, UpstreamState};
+use toolscout_catalog::{Catalog, CatalogOptions, Change, Error, Overlay, Overlays, Skipped, UpstreamState};
 use toolscout_core::{Generation, Timestamp};
 use toolscout_store::{Store, TreeName};
 
@@ -86,7 +86,9 @@ fn the_screen_follows_definitions_and_the_tools_of_others() {
     assert_eq!(withheld(&change.view), ["a:x", "a:y"]);
     drop(catalog);
     assert_eq!(withheld(&open_again(&store).view()), ["a:x", "a:y"], "after a restart too");
-    let off = Catalog::open_with(&store, Overlays::default(), toolscout_scan::ScanOptions::off()).unwrap();
+    let screening = toolscout_scan::ScanOptions::off();
+    let options = CatalogOptions { screening, ..CatalogOptions::default() };
+    let off = Catalog::open_with(&store, Overlays::default(), options).unwrap();
     assert!(withheld(&off.view()).is_empty());
     drop(off);
     let catalog = open_again(&store);

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests; clippy's exception for them does not reach their helpers")]
 
+mod approvals;
 mod cards;
 mod files;
 mod generations;
@@ -9,12 +10,18 @@ mod measure;
 mod views;
 
 use serde_json::{Value, json};
-use toolscout_catalog::{Catalog, Diff, Listing, Overlays};
+use toolscout_catalog::{Catalog, CatalogOptions, Diff, Listing, Overlays, Review, Trust};
 use toolscout_core::{Timestamp, ToolId, Untrusted, UpstreamId};
 use toolscout_store::Store;
 
+/// A catalog that takes every change as it comes; [`approvals`] is about the others.
 fn open(store: &Store) -> Catalog {
-    Catalog::open(store, Overlays::default()).unwrap()
+    reviewed(store, Review::of(Trust::Always))
+}
+
+fn reviewed(store: &Store, review: Review) -> Catalog {
+    let options = CatalogOptions { review, ..CatalogOptions::default() };
+    Catalog::open_with(store, Overlays::default(), options).unwrap()
 }
 
 fn upstream(name: &str) -> UpstreamId {

@@ -77,6 +77,7 @@ pub(crate) async fn crawl(config: &Config, which: &[String], is_json: bool) -> E
             "\n{n_tools} in generation {} · index {}",
             readiness.index_generation, readiness.index_state
         ))?;
+        tell_waiting(&crawled);
         if let Some(reason) = &readiness.index_reason {
             screen::say(&format!("note: {reason}"));
         }
@@ -167,6 +168,24 @@ pub(crate) async fn settle(app: &App) {
         }
     }
     steps.end();
+}
+
+/// Tools named; the others are counted.
+const N_NAMED: usize = 5;
+
+/// Says which definitions wait for an approval, if any do.
+fn tell_waiting(crawled: &[RecrawlResponse]) {
+    let waiting: Vec<&str> = crawled.iter().flat_map(|one| one.waiting.iter().map(String::as_str)).collect();
+    let Some(n_more) = waiting.len().checked_sub(1).map(|_| waiting.len().saturating_sub(N_NAMED)) else { return };
+    let named = waiting.iter().take(N_NAMED).map(|id| screen::clip(id, 100)).collect::<Vec<_>>().join(", ");
+    let more = if n_more > 0 { format!(" and {n_more} more") } else { String::new() };
+    let (definitions, wait) = match waiting.len() {
+        1 => ("1 definition", "waits"),
+        _ => (&*screen::count(waiting.len(), "definition"), "wait"),
+    };
+    screen::say(&format!(
+        "{definitions} {wait} for approval: {named}{more}; `toolscout tools approve` shows what changed"
+    ));
 }
 
 fn print(crawled: &[RecrawlResponse]) -> std::io::Result<()> {

@@ -1,5 +1,6 @@
 //! One module per command, in the order of `--help`.
 
+pub(crate) mod approve;
 pub(crate) mod bench;
 pub(crate) mod catalog;
 pub(crate) mod config;

@@ -113,6 +113,9 @@ fn print_answer(answer: &SearchResponse, detail: args::Detail) -> std::io::Resul
     screen::line(&format!("\n{rest}"))
 }
 
+/// Withheld tools named; the others are counted.
+const N_HELD: usize = 3;
+
 /// Evidence as a compact table: what was searched, then how each candidate came to its place.
 fn print_evidence(evidence: &Value) -> anyhow::Result<()> {
     let Ok(evidence) = serde_json::from_value::<Evidence>(evidence.clone()) else {
@@ -127,6 +130,10 @@ fn print_evidence(evidence: &Value) -> anyhow::Result<()> {
     ));
     for (rule, n) in &access.denied {
         lines.push(format!("         {n} denied by {rule}"));
+    }
+    for held in access.held.iter().take(N_HELD) {
+        let since = held.since.map(|since| format!(" since {}", since.rfc3339())).unwrap_or_default();
+        lines.push(format!("         {}: {}{since}: {}", held.id, held.what, held.reason));
     }
     let terms = evidence.lexical.terms.iter().map(|(term, idf)| format!("{term} ({idf:.1})"));
     let terms = terms.collect::<Vec<_>>().join(", ");

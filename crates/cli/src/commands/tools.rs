@@ -5,7 +5,9 @@ use std::io::Read as _;
 use anyhow::Context as _;
 use serde_json::{Map, Value};
 use toolscout_gateway::ops::ToolsQuery;
-use toolscout_gateway::wire::{CallRequest, CallResponse, DecisionRequest, TextFinding, ToolDetails, ToolRow};
+use toolscout_gateway::wire::{
+    CallRequest, CallResponse, DecisionRequest, TextFinding, ToolDetails, ToolRow, WaitingDefinition,
+};
 use toolscout_quality::Verdict;
 
 use crate::args::Decide;
@@ -23,7 +25,7 @@ pub(crate) async fn list(upstreams: &[String], is_json: bool, backend: &Backend)
     let which: Vec<Option<String>> =
         if upstreams.is_empty() { vec![None] } else { upstreams.iter().cloned().map(Some).collect() };
     for upstream in which {
-        let mut query = ToolsQuery { upstream, after: None, limit: Some(500) };
+        let mut query = ToolsQuery { upstream, limit: Some(500), ..ToolsQuery::default() };
         loop {
             let page = backend.tools(&query).await?;
             generation = page.generation;
@@ -79,7 +81,10 @@ pub(crate) async fn show(ids: &[String], is_json: bool, backend: &Backend) -> En
 fn print_tool(tool: &ToolDetails) -> anyhow::Result<()> {
     screen::line(&format!("{} · {} · {} · {}", tool.id, tool.title, tool.side_effect, tool.upstream_state))?;
     screen::line(&format!("{}\n", tool.signature))?;
-    if let Some(reason) = &tool.withheld {
+    if let Some(waiting) = &tool.waiting {
+        let WaitingDefinition { code, since, reason, .. } = waiting;
+        screen::line(&format!("withheld as {code} since {since}: {reason}; `toolscout tools approve {}`\n", tool.id))?;
+    } else if let Some(reason) = &tool.withheld {
         screen::line(&format!("withheld for hostile text: {reason}; scan.allow lets it through\n"))?;
     }
     if !tool.findings.is_empty() {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use toolscout_catalog::Trust;
 use toolscout_core::{Secret, UpstreamId};
 use toolscout_upstream::{HttpKind, ToolFilter, Transport, UpstreamSpec};
 
@@ -42,6 +43,8 @@ pub(crate) struct RawUpstream {
     pub(crate) allow: Vec<String>,
     /// Globs of tools to leave.
     pub(crate) block: Vec<String>,
+    /// How far its definitions are trusted; `None` = the general setting.
+    pub(crate) trust: Option<Trust>,
 }
 
 /// Deadlines as written; `None` = the general setting.
@@ -94,7 +97,7 @@ pub(crate) struct ClientFile {
 }
 
 /// Keys of an `[upstreams.NAME]` section.
-const OWN_KEYS: [&str; 15] = [
+const OWN_KEYS: [&str; 16] = [
     "type",
     "command",
     "args",
@@ -109,6 +112,7 @@ const OWN_KEYS: [&str; 15] = [
     "connect_timeout",
     "list_timeout",
     "tools",
+    "trust",
     "description",
 ];
 
@@ -136,7 +140,9 @@ pub(crate) fn read_own(reader: &mut Reader<'_>, table: &Node, folder: &Path) -> 
             }
         }
         let entry = read_entry(reader, name, node, &key, &scope);
-        upstreams.extend(id.zip(entry).map(|(id, entry)| RawUpstream { id, ..entry }));
+        // Ours alone: Gemini has a key of this name that means something else.
+        let trust = node.get("trust").and_then(|value| read_trust(reader, value, &format!("{key}.trust")));
+        upstreams.extend(id.zip(entry).map(|(id, entry)| RawUpstream { id, trust, ..entry }));
     }
     upstreams
 }
@@ -367,7 +373,23 @@ fn read_entry(reader: &mut Reader<'_>, name: &str, node: &Node, key: &str, scope
         timeouts,
         allow,
         block,
+        trust: None,
     })
+}
+
+/// How far definitions are trusted.
+pub(crate) fn read_trust(reader: &mut Reader<'_>, node: &Node, key: &str) -> Option<Trust> {
+    let text = reader.text(node, key)?;
+    match text.as_str() {
+        "first-use" => Some(Trust::FirstUse),
+        "approve" => Some(Trust::Approve),
+        "always" => Some(Trust::Always),
+        other => {
+            let hint = suggest(other, ["first-use", "approve", "always"]);
+            reader.wrong(node.line, key, "is not a way to trust definitions", hint);
+            None
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+use toolscout_catalog::{AutoApprove, Trust};
 use toolscout_core::{Secret, SideEffect, ToolId};
 use toolscout_gateway::{Exposure, JudgeOptions, MetricsOptions};
 use toolscout_policy::Policy;
 use toolscout_scan::{Action, ScanOptions};
 
+use super::dialect::read_trust;
 use super::expand::{Dollar, Outside, Scope, expand};
 use super::mistake::{Reader, suggest};
 use super::node::{Data, Node};
@@ -42,6 +44,8 @@ pub(crate) struct Settings {
     pub(crate) metrics: MetricsOptions,
     /// `[scan]`.
     pub(crate) scan: ScanOptions,
+    /// `[definitions]`.
+    pub(crate) definitions: DefinitionSettings,
     /// `[policy]`.
     pub(crate) policy: Policy,
     /// A folder with tool cards that people wrote, laid over the crawled ones and those we ship.
@@ -159,6 +163,15 @@ pub(crate) struct RankingSettings {
     pub(crate) judge: Option<JudgeOptions>,
 }
 
+/// How definitions of tools come to be approved.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct DefinitionSettings {
+    /// Trust in upstreams that say nothing of it.
+    pub(crate) trust: Trust,
+    /// Which changes need nobody.
+    pub(crate) auto_approve: AutoApprove,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         let upstream = toolscout_upstream::Timeouts::default();
@@ -190,6 +203,7 @@ impl Default for Settings {
             quality: QualitySettings::default(),
             metrics: MetricsOptions::default(),
             scan: ScanOptions::default(),
+            definitions: DefinitionSettings { trust: Trust::default(), auto_approve: AutoApprove::default() },
             policy: Policy::default(),
             cards: None,
             import: Vec::new(),
@@ -228,7 +242,7 @@ macro_rules! setting {
     };
 }
 
-const SETTINGS: [Setting; 49] = [
+const SETTINGS: [Setting; 51] = [
     setting!("data_dir", data_dir, |r, n, at, base| r.text(n, at).map(|t| Some(base.outside.path(&t, base.folder)))),
     setting!("cards", cards, |r, n, at, base| r.text(n, at).map(|t| Some(base.outside.path(&t, base.folder)))),
     setting!("import", import, |r, n, at, base| r.texts(n, at)),
@@ -282,6 +296,8 @@ const SETTINGS: [Setting; 49] = [
     setting!("quality.longest_outage", quality.longest_outage, |r, n, at, base| positive(r, n, at)),
     setting!("quality.read_only_fallback", quality.read_only_fallback, |r, n, at, base| r.flag(n, at)),
     setting!("quality.probes", quality.probes, |r, n, at, base| quality::probes(r, n, at)),
+    setting!("definitions.trust", definitions.trust, |r, n, at, base| read_trust(r, n, at)),
+    setting!("definitions.auto_approve", definitions.auto_approve, |r, n, at, base| auto_approve(r, n, at)),
 ];
 
 /// Tables that are not made of settings.
@@ -541,6 +557,19 @@ fn action(reader: &mut Reader<'_>, node: &Node, key: &str) -> Option<Action> {
         reader.wrong(node.line, key, "is nothing to do about a text", suggest(&text, known.map(Action::as_str)));
     }
     found
+}
+
+fn auto_approve(reader: &mut Reader<'_>, node: &Node, key: &str) -> Option<AutoApprove> {
+    let text = reader.text(node, key)?;
+    match text.as_str() {
+        "harmless" => Some(AutoApprove::Harmless),
+        "never" => Some(AutoApprove::Never),
+        other => {
+            let hint = suggest(other, ["harmless", "never"]);
+            reader.wrong(node.line, key, "is not a kind of change that can be approved by rule", hint);
+            None
+        }
+    }
 }
 
 fn exposure(reader: &mut Reader<'_>, node: &Node, key: &str) -> Option<Exposure> {

@@ -22,9 +22,9 @@ use crate::error::OpError;
 use crate::lenient::{self, Mistake, kind};
 use crate::ops::{self, ToolsQuery};
 use crate::wire::{
-    CallRequest, CallResponse, DecisionRequest, DecisionResponse, ExplainRequest, ExplainResponse, Problem,
-    QualityList, Readiness, RecrawlResponse, SearchRequest, SearchResponse, SelectRequest, SelectResponse,
-    SelectionList, ToolDetails, ToolPage, UpstreamList,
+    ApproveRequest, ApproveResponse, CallRequest, CallResponse, DecisionRequest, DecisionResponse, ExplainRequest,
+    ExplainResponse, Problem, QualityList, Readiness, RecrawlResponse, SearchRequest, SearchResponse, SelectRequest,
+    SelectResponse, SelectionList, ToolDetails, ToolPage, UpstreamList,
 };
 
 type Answer<T> = Result<Json<T>, OpError>;
@@ -41,6 +41,7 @@ pub(super) fn router(router: OpenApiRouter<Arc<App>>) -> OpenApiRouter<Arc<App>>
         .routes(routes!(quality))
         .routes(routes!(quarantine))
         .routes(routes!(release))
+        .routes(routes!(approve))
         .routes(routes!(upstreams))
         .routes(routes!(crawl))
 }
@@ -82,7 +83,7 @@ async fn tools(
     ops::tools(&app.services, &caller, &read_query(query)?).map(Json)
 }
 
-/// Everything about one tool.
+/// Everything about one tool, also what waits for an approval: words of its upstream that nobody has looked at yet.
 #[utoipa::path(get, path = "/v1/tools/{id}", params(("id" = String, Path, description = "Tool id or wire name")),
     responses((status = 200, body = ToolDetails), (status = "default", body = Problem)))]
 async fn tool(
@@ -177,6 +178,25 @@ async fn release(
     body: Body,
 ) -> Answer<DecisionResponse> {
     decide(&app, &caller, &read_id(id)?, Verdict::Release, body).await
+}
+
+/// Approves the definition of a tool that waits. Names the hash that was looked at; 409 if something else waits by now.
+#[utoipa::path(post, path = "/v1/tools/{id}/approve", request_body = ApproveRequest,
+    params(("id" = String, Path, description = "Tool id or wire name")),
+    responses((status = 200, body = ApproveResponse), (status = "default", body = Problem)))]
+async fn approve(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    id: Result<Path<String>, PathRejection>,
+    body: Body,
+) -> Answer<ApproveResponse> {
+    let object = read_object(&app, body).await?;
+    let Some(Value::String(hash)) = object.get("hash") else {
+        let message = "is required: `waiting.hash` of the tool, as GET /v1/tools/{id} gives it".to_owned();
+        return Err(OpError::BadRequest { mistakes: vec![Mistake { field: "hash".to_owned(), message }] });
+    };
+    let request = ApproveRequest { hash: hash.clone() };
+    in_time(&app, ops::approve(&app.services, &caller, &read_id(id)?, request)).await
 }
 
 async fn decide(app: &App, caller: &Caller, id: &str, verdict: Verdict, body: Body) -> Answer<DecisionResponse> {

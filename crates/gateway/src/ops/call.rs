@@ -1,4 +1,5 @@
-//! One call: policy again, then hostile text and quality, arguments checked, forwarded, judged.
+//! One call: policy again, then what its definition says and whether that was approved, then quality, arguments checked,
+//! forwarded, judged.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -92,6 +93,11 @@ async fn permitted_call(
         Decision::Granted(grant) => grant,
         Decision::Denied(denial) => return Err(OpError::Denied { tool: card.id.clone(), rule: denial.rule }),
     };
+    // The newest view: the card may be from before a change that waits.
+    if let Some(waits) = services.parts.catalog.view().unapproved(&card.id) {
+        let siblings = siblings(services, caller, card);
+        return Err(OpError::Unapproved { tool: card.id.clone(), waits: Box::new(waits.clone()), siblings });
+    }
     let wants_confirmation = services.parts.options.confirm_from.is_some_and(|from| card.side_effect >= from);
     if wants_confirmation && !request.confirm {
         return Err(OpError::NeedsConfirmation { tool: card.id.clone(), side_effect: card.side_effect });
@@ -117,12 +123,13 @@ async fn permitted_call(
     respond(judge, caller, result, notes).await
 }
 
-/// What can stand in: the same tool on other upstreams, then its backups; what works and the caller may see.
+/// What can stand in: the same tool on other upstreams, then its backups; what works, may be shown and the caller may see.
 fn siblings(services: &Services, caller: &Caller, card: &ToolCard) -> Vec<String> {
     let parts = &services.parts;
     let (view, quality) = (parts.catalog.view(), parts.quality.view());
     let family = view.family_of(&card.id).map_or(&[][..], |family| &family.tools);
-    let works = |id: &&ToolId| **id != card.id && quality.withheld(id).is_none() && !view.screen.withholds(id);
+    let is_shown = |id: &ToolId| !view.screen.withholds(id) && view.unapproved(id).is_none();
+    let works = |id: &&ToolId| **id != card.id && quality.withheld(id).is_none() && is_shown(id);
     let may_see = |id: &&ToolId| view.get(id).is_some_and(|card| visible(&parts.policy, caller, card));
     family.iter().chain(view.backups_of(&card.id)).filter(works).filter(may_see).map(ToString::to_string).collect()
 }

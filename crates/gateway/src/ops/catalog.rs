@@ -4,20 +4,22 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::json;
+use toolscout_catalog::Error;
 use toolscout_core::text::sanitize;
-use toolscout_core::{Caller, ToolId, UpstreamId};
+use toolscout_core::{Caller, ContentHash, ToolId, UpstreamId};
 use toolscout_quality::{Decision, Verdict};
 use utoipa::IntoParams;
 
-use super::details::{Reader, details, upstream_state};
+use super::details::{Reader, approved, details, upstream_state};
 use super::resolve::{resolve, visible, visible_upstream, visible_upstreams};
 use super::search::{rounded, summary, unknown_upstream};
 use crate::error::OpError;
 use crate::lenient::Mistake;
 use crate::services::Services;
 use crate::wire::{
-    DecisionRequest, DecisionResponse, DetailsRequest, QualityList, QualityRow, Readiness, RecrawlResponse,
-    SelectionList, SelectionRow, ToolDetails, ToolPage, ToolRow, UpstreamList, UpstreamStatus,
+    ApproveRequest, ApproveResponse, DecisionRequest, DecisionResponse, DetailsRequest, QualityList, QualityRow,
+    Readiness, RecrawlResponse, SelectionList, SelectionRow, ToolDetails, ToolPage, ToolRow, UpstreamList,
+    UpstreamStatus,
 };
 
 /// Most rows of one page.
@@ -33,6 +35,8 @@ pub struct ToolsQuery {
     pub after: Option<String>,
     /// At most this many, 1 to 500; 100 when absent.
     pub limit: Option<usize>,
+    /// `true`: only tools whose definitions wait for an approval.
+    pub waiting: Option<bool>,
 }
 
 /// One page of the tools that the caller may see, by id.
@@ -45,7 +49,9 @@ pub fn tools(services: &Services, caller: &Caller, query: &ToolsQuery) -> Result
         Some(asked) => Some(known_upstream(services, caller, asked)?),
     };
     let of_upstream = |card: &&Arc<toolscout_core::ToolCard>| {
-        upstream.as_ref().is_none_or(|id| card.id.upstream == *id) && visible(&parts.policy, caller, card)
+        upstream.as_ref().is_none_or(|id| card.id.upstream == *id)
+            && (query.waiting != Some(true) || view.unapproved(&card.id).is_some())
+            && visible(&parts.policy, caller, card)
     };
     let total = view.tools.iter().filter(of_upstream).count();
     let after: Option<toolscout_core::ToolId> = match &query.after {
@@ -69,7 +75,10 @@ pub fn tools(services: &Services, caller: &Caller, query: &ToolsQuery) -> Result
             },
             side_effect: card.side_effect.as_str().to_owned(),
             quality: rounded(quality.score(&card.id)),
-            state: quality.of(&card.id).state.as_str().to_owned(),
+            state: match view.unapproved(&card.id) {
+                Some(waits) => waits.what.as_str().to_owned(),
+                None => quality.of(&card.id).state.as_str().to_owned(),
+            },
             upstream_state: upstream_state(&view, card).to_owned(),
         })
         .collect();
@@ -78,7 +87,7 @@ pub fn tools(services: &Services, caller: &Caller, query: &ToolsQuery) -> Result
     Ok(ToolPage { generation: view.generation.0, total, tools, next })
 }
 
-/// Everything about one tool.
+/// Everything about one tool, also what waits for an approval: for operators.
 pub async fn tool(services: &Services, caller: &Caller, id: &str) -> Result<ToolDetails, OpError> {
     let request = DetailsRequest { ids: vec![id.to_owned()] };
     let mut answer = details(services, caller, request, Reader::Operator).await?;
@@ -150,6 +159,33 @@ pub async fn decide_quality(
     decided.map_err(OpError::internal)?;
     let quality = parts.quality.view_at(services.now()).of(&tool);
     Ok(DecisionResponse { id: tool.to_string(), quality: serde_json::to_value(quality).unwrap_or_default() })
+}
+
+/// Approves the definition of a tool that waits, if it is the one that was looked at.
+pub async fn approve(
+    services: &Services,
+    caller: &Caller,
+    id: &str,
+    request: ApproveRequest,
+) -> Result<ApproveResponse, OpError> {
+    let parts = &services.parts;
+    let tool = resolve(&parts.catalog.view(), &parts.policy, caller, id).map_err(OpError::UnknownTool)?.id.clone();
+    let hash: ContentHash = request.hash.trim().parse().map_err(|_| {
+        let message = "must be the 64 digits of `waiting.hash`, as GET /v1/tools/{id} gives them".to_owned();
+        OpError::BadRequest { mistakes: vec![Mistake { field: "hash".to_owned(), message }] }
+    })?;
+    let (catalog, at, of) = (Arc::clone(&parts.catalog), services.now(), tool.clone());
+    let done = services.compute(move || {
+        let change = catalog.approve(&of, hash, at)?;
+        let card = change.view.get(&of).ok_or_else(|| Error::NothingWaits(of.clone()))?;
+        approved(&catalog, &change.view, card)?.ok_or(Error::NothingWaits(of))
+    });
+    match done.await? {
+        Ok(definition) => Ok(ApproveResponse { id: tool.to_string(), definition }),
+        Err(Error::NothingWaits(tool)) => Err(OpError::NothingWaits { tool }),
+        Err(Error::OtherWaits { tool, waits }) => Err(OpError::OtherWaits { tool, waits }),
+        Err(error) => Err(OpError::internal(error)),
+    }
 }
 
 /// Longest reason of an operator, in characters.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use toolscout_catalog::CatalogView;
+use toolscout_catalog::{Catalog, CatalogView, How, Proposal};
 use toolscout_core::{Caller, ToolCard};
 use toolscout_policy::Policy;
 use toolscout_scan::Finding;
@@ -12,12 +12,12 @@ use super::resolve::{resolve, visible};
 use super::search::input_schema;
 use crate::error::OpError;
 use crate::services::Services;
-use crate::wire::{DetailsRequest, DetailsResponse, TextFinding, ToolDetails};
+use crate::wire::{ApprovedDefinition, DetailsRequest, DetailsResponse, TextFinding, ToolDetails, WaitingDefinition};
 
 /// Who reads what is told of a tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reader {
-    /// A model: of a tool that is withheld for its text it gets our words alone.
+    /// A model: of a tool that is withheld for its text it gets our words alone, and of what waits for an approval none.
     Model,
     /// A person who judges, and needs the text for it.
     Operator,
@@ -46,8 +46,13 @@ pub async fn details(
         for card in &cards {
             let raw = catalog.raw(&card.id)?;
             let quality = serde_json::to_value(quality.of(&card.id)).unwrap_or_default();
-            let told = tool_details(&view, &policy, &caller, card, raw, quality);
-            tools.push(if reader == Reader::Model { for_model(told) } else { told });
+            let mut told = tool_details(&view, &policy, &caller, card, raw, quality);
+            if reader == Reader::Operator {
+                told.definition = approved(&catalog, &view, card)?;
+                told.waiting = catalog.proposal(&card.id)?.map(waiting);
+            }
+            let is_hostile = view.screen.withholds(&card.id);
+            tools.push(if reader == Reader::Model { for_model(told, is_hostile) } else { told });
         }
         Ok::<_, toolscout_catalog::Error>(tools)
     });
@@ -82,12 +87,55 @@ fn tool_details(
         quality,
         family: family.unwrap_or_default(),
         upstream_state: upstream_state(view, card).to_owned(),
-        withheld: view.screen.reason(&card.id),
+        withheld: withheld(view, card),
         findings: view
             .screen
             .of(&card.id)
             .map(|told| told.findings.iter().map(text_finding).collect())
             .unwrap_or_default(),
+        definition: None,
+        waiting: None,
+    }
+}
+
+/// Why a tool is withheld for what it says of itself, in our words.
+fn withheld(view: &CatalogView, card: &ToolCard) -> Option<String> {
+    let waits = || {
+        let waits = view.unapproved(&card.id)?;
+        Some(format!("{} since {}: {}", waits.what.as_str(), waits.since.rfc3339(), waits.reason()))
+    };
+    view.screen.reason(&card.id).or_else(waits)
+}
+
+/// What was approved of a tool, if anything.
+pub(crate) fn approved(
+    catalog: &Catalog,
+    view: &CatalogView,
+    card: &ToolCard,
+) -> Result<Option<ApprovedDefinition>, toolscout_catalog::Error> {
+    let approval = catalog.approval(&card.id)?;
+    if approval.is_none() && view.unapproved(&card.id).is_some() {
+        return Ok(None);
+    }
+    Ok(Some(ApprovedDefinition {
+        hash: card.definition.to_string(),
+        how: approval.as_ref().map_or(How::FirstUse, |approval| approval.how).as_str().to_owned(),
+        at: approval.as_ref().map(|approval| approval.at.rfc3339()),
+        reasons: approval.map(|approval| approval.reasons).unwrap_or_default(),
+    }))
+}
+
+fn waiting(proposal: Proposal) -> WaitingDefinition {
+    WaitingDefinition {
+        code: proposal.unapproved.what.as_str().to_owned(),
+        since: proposal.unapproved.since.rfc3339(),
+        reason: proposal.unapproved.reason(),
+        hash: proposal.unapproved.hash.to_string(),
+        renamed_from: proposal.unapproved.renamed_from.map(|old| old.to_string()),
+        obstacles: proposal.obstacles,
+        findings: proposal.findings.iter().map(text_finding).collect(),
+        edits: proposal.edits.edits,
+        n_more: proposal.edits.n_more,
     }
 }
 
@@ -102,9 +150,9 @@ fn text_finding(finding: &Finding) -> TextFinding {
 }
 
 /// The details as a model may read them: no excerpts, and of a tool that is withheld no text of its server's at all.
-fn for_model(mut tool: ToolDetails) -> ToolDetails {
+fn for_model(mut tool: ToolDetails, is_hostile: bool) -> ToolDetails {
     tool.findings.clear();
-    if tool.withheld.is_some() {
+    if is_hostile {
         for text in [&mut tool.title, &mut tool.description, &mut tool.signature] {
             text.clear();
         }

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "tests, and helpers that only tests call")]
 
 mod call;
+mod definitions;
 mod fixture;
 mod lists;
 mod mcp;

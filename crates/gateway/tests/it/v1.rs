@@ -40,6 +40,7 @@ async fn every_documented_route_answers() {
         "GET /v1/upstreams",
         "POST /v1/search",
         "POST /v1/select",
+        "POST /v1/tools/{id}/approve",
         "POST /v1/tools/{id}/call",
         "POST /v1/tools/{id}/quarantine",
         "POST /v1/tools/{id}/release",
@@ -221,9 +222,20 @@ impl Recrawl for Counting {
     fn recrawl(&self, upstream: UpstreamId) -> BoxFuture<'_, Result<RecrawlResponse, OpError>> {
         let id = upstream.to_string();
         let (added, changed, removed, state) = (1, 0, 0, "ready".to_owned());
-        let (hostile, suspicious) = (0, 0);
+        let (waiting, hostile, suspicious, problem) = (Vec::new(), 0, 0, None);
         Box::pin(async move {
-            Ok(RecrawlResponse { id, n_tools: 3, added, changed, removed, hostile, suspicious, state, problem: None })
+            Ok(RecrawlResponse {
+                id,
+                n_tools: 3,
+                added,
+                changed,
+                removed,
+                waiting,
+                hostile,
+                suspicious,
+                state,
+                problem,
+            })
         })
     }
 }

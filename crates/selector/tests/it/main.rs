@@ -10,12 +10,14 @@
 //! 8. "Why not" finds the stage for every tool, and does not tell a hidden tool from a missing one.
 //! 9. The evidence survives JSON, and is bounded.
 //! 10. Quality takes a bounded share of a score, gives a family's place to the member that works, and names what stands in.
-//! 11. A second opinion changes the order of the shortlist and nothing else; without one the first order stands.
+//! 11. What nobody approved is no candidate, and counted; what policy hides is counted as that alone.
+//! 12. A second opinion changes the order of the shortlist and nothing else; without one the first order stands.
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod pick;
 mod reliable;
 mod second;
+mod unapproved;
 mod why;
 mod world;
