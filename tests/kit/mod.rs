@@ -178,7 +178,7 @@ pub(crate) fn run(command: &Command) -> Ran {
     }
     let status = session.wait();
     session.assert_empty();
-    let ran = Ran { status, stdout, stderr: session.stderr() };
+    let ran = Ran { status, stdout, stderr: session.last_words() };
     assert!(!ran.stderr.contains("panicked at"), "{command:?}: {ran}");
     ran
 }

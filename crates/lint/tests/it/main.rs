@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use toolscout_catalog::{Catalog, Listing, Overlays};
+use toolscout_catalog::{Catalog, CatalogOptions, Listing, Overlays, Review, Trust};
 use toolscout_core::{Timestamp, ToolId, Untrusted, UpstreamId};
 use toolscout_embed::{QueryEmbedder, QueryOptions, QueryVectors};
 use toolscout_index::{IndexHost, IndexOptions, Snapshot};
@@ -30,7 +30,9 @@ struct World {
 impl World {
     fn new() -> Self {
         let store = Store::temporary().unwrap();
-        let catalog = Catalog::open(&store, Overlays::default()).unwrap();
+        // Authors change their tools as they like; whether anybody approves is not the question here.
+        let options = CatalogOptions { review: Review::of(Trust::Always), ..CatalogOptions::default() };
+        let catalog = Catalog::open_with(&store, Overlays::default(), options).unwrap();
         let index = IndexHost::open(IndexOptions::default(), &store, Some(EMBEDDER.clone())).unwrap();
         Self { catalog, index }
     }

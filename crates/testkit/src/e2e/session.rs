@@ -12,6 +12,7 @@ use std::time::Duration;
 pub struct Session {
     child: Child,
     said: Arc<Mutex<String>>,
+    collector: Option<std::thread::JoinHandle<()>>,
 }
 
 /// A live process.
@@ -46,8 +47,8 @@ impl Session {
         let said = Arc::new(Mutex::new(String::new()));
         let stderr = child.stderr.take().expect("stderr is piped");
         let keep = said.clone();
-        std::thread::spawn(move || collect(stderr, &keep));
-        Session { child, said }
+        let collector = Some(std::thread::spawn(move || collect(stderr, &keep)));
+        Session { child, said, collector }
     }
 
     /// The program's process id, which is also the id of its session.
@@ -58,6 +59,14 @@ impl Session {
     /// What the program wrote to stderr so far.
     pub fn stderr(&self) -> String {
         self.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// All that the program wrote to stderr. Waits for the end of it: only when no process of the session is left.
+    pub fn last_words(&mut self) -> String {
+        if let Some(collector) = self.collector.take() {
+            let _ = collector.join();
+        }
+        self.stderr()
     }
 
     /// The program's stdin and its stdout line by line, once.
