@@ -157,7 +157,8 @@ proptest! {
         let is_denied = |id: &str| id.split(':').next() == Some(upstreams[denied]);
         let access = &with.evidence.access;
         let named = with.evidence.candidates.iter().map(|one| &one.id).chain(access.held.iter().map(|one| &one.id));
-        for id in named.map(ToString::to_string).chain(ids(&with)) {
+        let offered = with.withheld.tools.iter().flat_map(|one| std::iter::once(&one.id).chain(&one.instead));
+        for id in named.chain(offered).map(ToString::to_string).chain(ids(&with)) {
             prop_assert!(!is_denied(&id), "{}", id);
         }
         prop_assert!(!ids(&with).iter().any(|id| held.contains(&id.as_str())));
