@@ -137,9 +137,11 @@ def main():
     a.add_argument("--ridge", type=float, default=3e-4)
     a.add_argument("--shares", default="", help="NAME=WEIGHT,… of sets that count less than one")
     a.add_argument("--held-out", action="store_true")
+    a.add_argument("--confidence-only", action="store_true", help="keep the weights of --names, and fit the confidence to them")
     a.add_argument("--off", default="", help="features to do without")
     a = a.parse_args()
-    names = json.loads(a.names.read_text())["features"]
+    known = json.loads(a.names.read_text())
+    names = known["features"]
     NAMES.extend(names)
     sets = read(a.features, a.sets.split(","))
     has_tokens = any(q.x[:, names.index("tokens")].any() for queries in sets.values() for q in queries[:9] if len(q.x))
@@ -161,10 +163,11 @@ def main():
         made = {"format": 1, "features": names, "sets": {}}
         cases = {"full": (off, set()), "hybrid": (off | set(TOKENS), TOKEN_SIGNS), "lexical": (off | lexical_off, TOKEN_SIGNS | {1, 9})}
         for case, (without, signs_off) in cases.items():
-            weights = fit(sets, names, without, a.ridge, shares)
+            weights = np.array(known["sets"][case]["weights"]) if a.confidence_only else fit(sets, names, without, a.ridge, shares)
             confidence = fit_confidence(sets, weights, signs_off | (set() if has_tokens else TOKEN_SIGNS))
             made["sets"][case] = {"weights": [round(w, 4) for w in weights], "confidence": [round(c, 4) for c in confidence]}
-        made["how_made"] = f"fit.py --sets {a.sets} --shares {a.shares} --ridge {a.ridge}"
+        how = f"fit.py --sets {a.sets} --shares {a.shares} --ridge {a.ridge}"
+        made["how_made"] = f"{known['how_made']}; confidence: {how}" if a.confidence_only else how
         a.out.write_text(json.dumps(made, indent=1) + "\n")
 
 

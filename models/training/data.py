@@ -3,6 +3,9 @@
 Reads labelled sets (`tools.jsonl`, `queries.jsonl`, the eval format) and catalogs (`tools.jsonl` alone). From a catalog it makes
 pairs itself: a sentence of a description is the query, the card without that sentence is what it should find.
 Leaves out every tool that `exclude_from_training.sha256` names, and every tool of the sets that are kept for measuring.
+
+`written.jsonl` beside this file holds requests that we wrote for tools of the catalogs, which are named by their ids; `misses.jsonl` holds
+near misses: requests that sound like a server's, and that none of its tools can do.
 """
 
 import hashlib
@@ -16,14 +19,18 @@ MAX_PARAMS = 16
 
 # Set → share of a batch. The hand-written pairs are the best there are; the rest keeps the model broad.
 MIX = {
-    "authored_train": 0.50,
-    "self-made": 0.22,
-    "sealtools": 0.06,
-    "toollinkos": 0.06,
-    "metatool": 0.07,
-    "bfcl": 0.06,
-    "toolalpaca": 0.03,
+    "written": 0.42,
+    "authored_train": 0.26,
+    "self-made": 0.14,
+    "sealtools": 0.04,
+    "toollinkos": 0.04,
+    "metatool": 0.05,
+    "bfcl": 0.03,
+    "toolalpaca": 0.02,
 }
+HERE = pathlib.Path(__file__).parent
+# How often the other card is one that the model itself took for the right one, where such are known (mine.py).
+MINED_SHARE = 0.6
 CATALOGS = ["toucan", "toolgym", "mcphub", "docker", "mcp_zero"]
 # No tool of these is trained on: they measure.
 MEASURED = ["sets/azure_mcp", "sets/mcpproxy_golden", "sets/toolbench_stable", "catalogs/real81"]
@@ -34,6 +41,20 @@ HELD_OUT_EVERY = 7
 def rows(path):
     with open(path, encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
+
+
+def is_held_out(server):
+    """One server in HELD_OUT_EVERY, by its name alone."""
+    return int(hashlib.sha256(server.encode()).hexdigest(), 16) % HELD_OUT_EVERY == 0
+
+
+def catalog_tools(data):
+    """Catalog/id → tool, of all catalogs."""
+    found = {}
+    for name in CATALOGS:
+        for tool in rows(pathlib.Path(data) / "catalogs" / name / "tools.jsonl"):
+            found[tool["id"] if tool["id"].startswith(name + "/") else f"{name}/{tool['id']}"] = tool
+    return found
 
 
 def key(tool):
@@ -73,7 +94,8 @@ def card_text(tool, description=None, with_server=True, with_params=True):
 class Pairs:
     """Draws batches. Everything it draws follows from the seed."""
 
-    def __init__(self, data, seed):
+    def __init__(self, data, seed, mined=None):
+        self.mined = json.loads(pathlib.Path(mined).read_text()) if mined else {"queries": {}, "misses": {}}
         self.random = random.Random(seed)
         data = pathlib.Path(data)
         excluded = set((data / "exclude_from_training.sha256").read_text().split())
@@ -88,22 +110,31 @@ class Pairs:
 
         self.sets, self.held_out = {}, None
         for name in MIX:
-            if name == "self-made":
+            if name in ("self-made", "written"):
                 continue
             tools = {tool["id"]: tool for tool in rows(data / "sets" / name / "tools.jsonl")}
             queries = [q for q in rows(data / "sets" / name / "queries.jsonl") if q["relevant"]]
             if name == "metatool":
                 queries = [q for q in queries if q.get("slice") == "train"]
             if name == "authored_train":
-                held = {s for s in {t["server"] for t in tools.values()} if int(hashlib.sha256(s.encode()).hexdigest(), 16) % HELD_OUT_EVERY == 0}
+                held = {s for s in {t["server"] for t in tools.values()} if is_held_out(s)}
                 self.held_out = (tools, [q for q in queries if tools[q["relevant"][0]]["server"] in held])
                 queries = [q for q in queries if tools[q["relevant"][0]]["server"] not in held]
             good = {i for i, tool in tools.items() if allowed(tool)}
             queries = [(q["query"], set(q["relevant"])) for q in queries if all(i in good for i in q["relevant"])]
             self.sets[name] = (tools, queries, by_server(tools, good))
+        everything = catalog_tools(data)
+        good = {i for i, tool in everything.items() if allowed(tool)}
+        lines = [line for line in rows(HERE / "written.jsonl") if line["tool"] in good]
+        asked = [(q, {line["tool"]}, everything[line["tool"]]["server"]) for line in lines for q in line["queries"]]
+        self.sets["written"] = (everything, [(q, r) for q, r, server in asked if not is_held_out(server)], by_server(everything, good))
+        self.written_held_out = [(q, r) for q, r, server in asked if is_held_out(server)]
+        missed = [(q, line["tool"], everything[line["tool"]]["server"]) for line in rows(HERE / "misses.jsonl") for q in line["queries"] if line["tool"] in good]
+        self.misses = [(q, tool) for q, tool, server in missed if not is_held_out(server)]
+        self.misses_held_out = [(q, tool) for q, tool, server in missed if is_held_out(server)]
         self.catalog = []
         seen = set()
-        held_names = {tool["server"] for tool in self.held_out[0].values() if tool["server"] in held}
+        held_names = {tool["server"] for tool in self.held_out[0].values() if tool["server"] in held} | {t["server"] for t in everything.values() if is_held_out(t.get("server") or "")}
         for name in CATALOGS:
             for tool in rows(data / "catalogs" / name / "tools.jsonl"):
                 k = key(tool)
@@ -114,7 +145,8 @@ class Pairs:
 
     def describe(self):
         counts = {name: len(queries) for name, (_, queries, _) in self.sets.items()}
-        return {**counts, "self-made": len(self.catalog), "held out": len(self.held_out[1]), "tools excluded": self.n_excluded}
+        kept = {"held out": len(self.held_out[1]) + len(self.written_held_out), "misses": len(self.misses), "misses held out": len(self.misses_held_out)}
+        return {**counts, "self-made": len(self.catalog), **kept, "tools excluded": self.n_excluded}
 
     def batch(self, n):
         """n times (query, card, other card or None, keys that the query must not be pushed away from)."""
@@ -125,9 +157,22 @@ class Pairs:
         tools, queries, servers = self.sets[name]
         query, relevant = self.random.choice(queries)
         tool = tools[self.random.choice(sorted(relevant))]
-        near = [i for i in servers.get(tool.get("server"), []) if i not in relevant]
+        mined = self.mined["queries"].get(query)
+        if mined and self.random.random() < MINED_SHARE:
+            near = [i for i in mined if i in tools]
+        else:
+            near = [i for i in servers.get(tool.get("server"), []) if i not in relevant]
         other = tools[self.random.choice(near)] if near else None
         return self.roughen(query), self.vary(tool), other and self.vary(other), {key(tools[i]) for i in relevant}, key(tool), other and key(other)
+
+    def near_misses(self, n):
+        """n times (a request that no tool of a server can do, the card of that server that is taken for it most easily)."""
+        tools, _, servers = self.sets["written"]
+        drawn = []
+        for query, tool in self.random.choices(self.misses, k=n) if self.misses else []:
+            near = self.mined["misses"].get(query) or servers[tools[tool]["server"]]
+            drawn.append((query, self.vary(tools[self.random.choice(near[:3])])))
+        return drawn
 
     def self_made(self):
         at = self.random.randrange(len(self.catalog))

@@ -28,8 +28,15 @@ def sets(folder, n_queries, n_tools):
         tools = data.rows(folder / "sets" / name / "tools.jsonl")
         queries = [q for q in data.rows(folder / "sets" / name / "queries.jsonl") if q["relevant"] and q.get("slice") != "train"]
         yield name, tools, drawn.sample(queries, min(n_queries, len(queries)))
-    tools, queries = data.Pairs(folder, 1).held_out
+    pairs = data.Pairs(folder, 1)
+    tools, queries = pairs.held_out
     yield "authored, held out", list(tools.values()), drawn.sample(queries, min(n_queries, len(queries)))
+    # Near misses among them: what must not look like an answer.
+    everything, _, servers = pairs.sets["written"]
+    tools = [{**everything[i], "id": i} for server, ids in sorted(servers.items()) if data.is_held_out(server) for i in ids]
+    asked = [{"query": query, "relevant": sorted(relevant)} for query, relevant in pairs.written_held_out]
+    missed = [{"query": query, "relevant": []} for query, _ in pairs.misses_held_out]
+    yield "written, held out", tools, drawn.sample(asked, min(2 * n_queries, len(asked))) + missed
 
 
 @torch.inference_mode()
@@ -46,7 +53,15 @@ def encode(model, tokenizer, texts, most):
     return torch.stack([whole[i] for i in places]), [short[i] for i in places]
 
 
+def told_apart(relevant, best):
+    """How often the best score of a query that has an answer is above that of one that has none (area under the curve)."""
+    good = np.array([b for r, b in zip(relevant, best) if r])
+    bad = np.array([b for r, b in zip(relevant, best) if not r])
+    return f"  told apart {(good[:, None] > bad[None, :]).mean():.3f}" if len(bad) else ""
+
+
 def figures(relevant, best):
+    relevant, best = zip(*[(r, b) for r, b in zip(relevant, best) if r])
     hits = [len(set(b[:5]) & r) / len(r) for r, b in zip(relevant, best)]
     gain = lambda n: sum(1 / np.log2(i + 2) for i in range(n))
     ndcg = [sum(1 / np.log2(i + 2) for i, b in enumerate(bs[:10]) if b in r) / gain(min(10, len(r))) for r, bs in zip(relevant, best)]
@@ -79,14 +94,17 @@ def main():
             model.late.weight.data.copy_(tuned["late.weight"])
             c, cl = encode(model, tokenizer, cards, CARD_TOKENS)
             q, ql = encode(model, tokenizer, asked, QUERY_TOKENS)
-            near = (q @ c.T).argsort(dim=1, descending=True)
+            cosines = q @ c.T
+            near = cosines.argsort(dim=1, descending=True)
             dense = [[ids[i] for i in row[:10]] for row in near]
-            by_late = []
+            by_late, best_late = [], []
             for i, row in enumerate(near):
                 top = row[:64].tolist()
                 score = [float((ql[i] @ cl[j].T).amax(1).mean()) if len(cl[j]) and len(ql[i]) else -1 for j in top]
                 by_late.append([ids[j] for _, j in sorted(zip(score, top), reverse=True)])
-            print(f"{name:20} mix {mix:.2f}  pooled {figures(relevant, dense)}  late {figures(relevant, by_late)}", flush=True)
+                best_late.append(max(score))
+            apart = [told_apart(relevant, one) for one in (cosines.amax(1).tolist(), best_late)]
+            print(f"{name:20} mix {mix:.2f}  pooled {figures(relevant, dense)}{apart[0]}  late {figures(relevant, by_late)}{apart[1]}", flush=True)
 
 
 if __name__ == "__main__":

@@ -86,6 +86,6 @@ pub struct Abstain {
 
 impl Default for Abstain {
     fn default() -> Self {
-        Self { below: 0.04 }
+        Self { below: 0.035 }
     }
 }
