@@ -102,6 +102,12 @@ impl CatalogView {
         self.families.get(id)
     }
 
+    /// What can stand in for a tool, in the order of preference: the rest of its family, then its backups.
+    pub fn stand_ins<'a>(&'a self, id: &'a ToolId) -> impl Iterator<Item = &'a ToolId> {
+        let family = self.family_of(id).map_or(&[][..], |family| &family.tools);
+        family.iter().chain(self.backups_of(id)).filter(move |other| *other != id)
+    }
+
     /// The tools whose cards name this one as what they are the backup of, by id.
     pub fn backups_of(&self, id: &ToolId) -> &[ToolId] {
         let backups = self.backups.get_or_init(|| {
@@ -144,6 +150,12 @@ impl CatalogView {
         &self.unapproved.positions
     }
 
+    /// Whether a tool is withheld for what it says of itself: its text is hostile, or nobody approved it yet. No model gets a word of
+    /// such a tool, however well it works.
+    pub fn is_silenced(&self, id: &ToolId) -> bool {
+        self.screen.withholds(id) || self.unapproved(id).is_some()
+    }
+
     /// What we remember of an upstream.
     pub fn upstream(&self, id: &UpstreamId) -> Option<&Arc<UpstreamRow>> {
         self.upstreams.get(id)
@@ -163,12 +175,12 @@ impl CatalogView {
 
     /// One line on what the catalog covers, for server instructions: at most 600 characters, and the same for the same tools.
     pub fn digest(&self) -> String {
-        if self.unapproved.by_tool.is_empty() {
-            return digest(&self.tools);
-        }
-        // Names are a server's words too.
-        let approved = self.tools.iter().filter(|card| self.unapproved(&card.id).is_none());
-        digest(&approved.cloned().collect::<Vec<_>>())
+        self.digest_of(|_| true)
+    }
+
+    /// The same of some of the tools. Silenced ones are never among them: names are a server's words too.
+    pub fn digest_of(&self, may_see: impl Fn(&ToolCard) -> bool) -> String {
+        digest(self.tools.iter().filter(|card| may_see(card) && !self.is_silenced(&card.id)))
     }
 }
 
@@ -251,7 +263,7 @@ impl Pairs {
     }
 }
 
-fn digest(tools: &[Arc<ToolCard>]) -> String {
+fn digest<'a>(tools: impl Iterator<Item = &'a Arc<ToolCard>>) -> String {
     const MAX_CHARS: usize = 600;
     const MAX_TOPICS: usize = 16;
     // Words that say what is done, not to what; and fillers.
@@ -273,7 +285,8 @@ fn digest(tools: &[Arc<ToolCard>]) -> String {
             }
         }
     }
-    if tools.is_empty() {
+    let n_tools: usize = by_upstream.values().sum();
+    if n_tools == 0 {
         return "No tools yet.".to_owned();
     }
     let n_upstreams = by_upstream.len();
@@ -284,8 +297,7 @@ fn digest(tools: &[Arc<ToolCard>]) -> String {
     topics.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
     topics.truncate(MAX_TOPICS);
     let plural = |n: usize| if n == 1 { "" } else { "s" };
-    let mut text =
-        format!("{} tool{} of {n_upstreams} server{}: ", tools.len(), plural(tools.len()), plural(n_upstreams));
+    let mut text = format!("{} tool{} of {n_upstreams} server{}: ", n_tools, plural(n_tools), plural(n_upstreams));
     let tail = match topics.is_empty() {
         true => ".".to_owned(),
         false => format!("; about {}.", topics.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ")),

@@ -11,7 +11,7 @@ use toolscout_index::{Allow, DocIdx, DocSet, IndexState, LateMatch, LateVectors,
 use toolscout_policy::Policy;
 use toolscout_quality::QualityView;
 
-use crate::access::{HOSTILE_TEXT, admit};
+use crate::access::admit;
 use crate::confidence::{Signs, judge};
 use crate::evidence::{
     Alignment, Candidate, ConfidenceStage, DenseStage, Evidence, Fate, FusionStage, HeldTool, LexicalStage,
@@ -356,8 +356,7 @@ impl Asked<'_> {
 fn offers(asked: &Asked<'_>, shown: &[&Fused], held: &mut [HeldTool]) -> Vec<HeldTool> {
     let view = asked.snapshot.view();
     // One that is withheld for what it says of itself works; but nobody should look for it.
-    let is_silenced = |one: &HeldTool| one.what == HOSTILE_TEXT || view.unapproved(&one.id).is_some();
-    let out_of_order = held.iter_mut().filter(|one| !is_silenced(one));
+    let out_of_order = held.iter_mut().filter(|one| !view.is_silenced(&one.id));
     let out_of_order = out_of_order.filter_map(|one| Some((view.position(&one.id)? as DocIdx, one)));
     let (docs, tools): (Vec<DocIdx>, Vec<&mut HeldTool>) = out_of_order.unzip();
     let by_meaning = asked.query.vector.is_some();
@@ -376,9 +375,7 @@ fn offers(asked: &Asked<'_>, shown: &[&Fused], held: &mut [HeldTool]) -> Vec<Hel
     fit.truncate(MAX_OFFERED);
     let is_allowed = |id: &&ToolId| view.position(id).is_some_and(|doc| asked.allow.contains(doc as DocIdx));
     let with_instead = |(_, one): (f64, &mut HeldTool)| {
-        let family = view.family_of(&one.id).map_or(&[][..], |family| &family.tools);
-        one.instead = family.iter().chain(view.backups_of(&one.id)).filter(is_allowed).cloned().collect();
-        one.instead.truncate(MAX_INSTEAD);
+        one.instead = view.stand_ins(&one.id).filter(is_allowed).take(MAX_INSTEAD).cloned().collect();
         one.clone()
     };
     fit.into_iter().map(with_instead).collect()

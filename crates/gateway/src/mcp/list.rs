@@ -97,7 +97,7 @@ impl Lists {
                 let from = after.as_ref().map_or(0, |after| view.tools.partition_point(|card| card.id <= *after));
                 let seen = |card: &&Arc<ToolCard>| {
                     visible(&services.parts.policy, caller, card)
-                        && !is_withheld(&view, card)
+                        && !view.is_silenced(&card.id)
                         && (exposure == Exposure::All || is_first_of_name(services, caller, &view, card))
                 };
                 view.tools[from..].iter().filter(seen).take(PAGE + 1).cloned().collect()
@@ -143,7 +143,7 @@ impl Lists {
                 .iter()
                 .filter(|card| card.id.name.as_str() == name && visible(&services.parts.policy, caller, card))
                 // One that is withheld for its text is meant only if no other has the name: then the refusal says why.
-                .min_by_key(|card| is_withheld(&view, card));
+                .min_by_key(|card| view.is_silenced(&card.id));
             if let Some(card) = named {
                 return card.id.to_string();
             }
@@ -169,14 +169,9 @@ impl Lists {
     }
 }
 
-/// Whether what a tool says of itself is not for models: no list holds it then.
-fn is_withheld(view: &CatalogView, card: &ToolCard) -> bool {
-    view.screen.withholds(&card.id) || view.unapproved(&card.id).is_some()
-}
-
 fn pinned(services: &Services, caller: &Caller, view: &CatalogView) -> Vec<Arc<ToolCard>> {
     let there = services.parts.options.pinned.iter().filter_map(|id| view.get(id));
-    let seen = |card: &&Arc<ToolCard>| visible(&services.parts.policy, caller, card) && !is_withheld(view, card);
+    let seen = |card: &&Arc<ToolCard>| visible(&services.parts.policy, caller, card) && !view.is_silenced(&card.id);
     there.filter(seen).cloned().collect()
 }
 
@@ -186,7 +181,7 @@ fn is_first_of_name(services: &Services, caller: &Caller, view: &CatalogView, ca
         return true;
     }
     let same = |other: &&Arc<ToolCard>| {
-        other.id.name == card.id.name && visible(&services.parts.policy, caller, other) && !is_withheld(view, other)
+        other.id.name == card.id.name && visible(&services.parts.policy, caller, other) && !view.is_silenced(&other.id)
     };
     view.tools.iter().find(same).is_none_or(|first| first.id == card.id)
 }
@@ -255,18 +250,9 @@ fn instructions(services: &Services, view: &CatalogView) -> String {
     if services.parts.options.exposure == Exposure::Transparent {
         return String::new();
     }
-    let digest = if services.parts.policy.permits_all()
-        && view.screen.withheld().len() == 0
-        && view.unapproved_positions().is_empty()
-    {
-        view.digest()
-    } else {
-        // Only of what may be seen, or the line would tell what else there is.
-        let caller = Caller::local("");
-        let may_see = |card: &&Arc<ToolCard>| visible(&services.parts.policy, &caller, card);
-        let seen = view.tools.iter().filter(may_see).filter(|card| !is_withheld(view, card));
-        CatalogView::of_cards(view.generation, seen.map(|card| ToolCard::clone(card))).digest()
-    };
+    // Only of what may be seen, or the line would tell what else there is.
+    let caller = Caller::local("");
+    let digest = view.digest_of(|card| visible(&services.parts.policy, &caller, card));
     let text = format!(
         "toolscout finds tools. Most tools of the connected servers are not listed here: before you say that you have no \
          tool for something, call search_tools with the task in words. Then call_tool with the id it gives; use \

@@ -127,11 +127,9 @@ async fn permitted_call(
 fn siblings(services: &Services, caller: &Caller, card: &ToolCard) -> Vec<String> {
     let parts = &services.parts;
     let (view, quality) = (parts.catalog.view(), parts.quality.view());
-    let family = view.family_of(&card.id).map_or(&[][..], |family| &family.tools);
-    let is_shown = |id: &ToolId| !view.screen.withholds(id) && view.unapproved(id).is_none();
-    let works = |id: &&ToolId| **id != card.id && quality.withheld(id).is_none() && is_shown(id);
+    let works = |id: &&ToolId| quality.withheld(id).is_none() && !view.is_silenced(id);
     let may_see = |id: &&ToolId| view.get(id).is_some_and(|card| visible(&parts.policy, caller, card));
-    family.iter().chain(view.backups_of(&card.id)).filter(works).filter(may_see).map(ToString::to_string).collect()
+    view.stand_ins(&card.id).filter(works).filter(may_see).map(ToString::to_string).collect()
 }
 
 /// The arguments, if they fit the tool's schema or nobody can tell.

@@ -63,8 +63,7 @@ pub(crate) fn resolve<'v>(
     // More than are shown, because some may not be seen.
     let mut nearest: Vec<ToolId> = view.nearest(asked, 8 * NEAREST);
     // Nor is one that is withheld for what it says of itself: its name may be part of it.
-    let is_shown = |id: &ToolId| !view.screen.withholds(id) && view.unapproved(id).is_none();
-    nearest.retain(|id| view.get(id).is_some_and(|card| visible(policy, caller, card)) && is_shown(id));
+    nearest.retain(|id| view.get(id).is_some_and(|card| visible(policy, caller, card)) && !view.is_silenced(id));
     nearest.truncate(NEAREST);
     Err(UnknownTool { id: preview(asked), nearest: nearest.iter().map(ToString::to_string).collect() })
 }

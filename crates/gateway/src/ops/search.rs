@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::time::Instant;
 use toolscout_core::text::{preview, sanitize};
-use toolscout_core::{Caller, ContentHash, SelectionId, SideEffect, ToolId, UpstreamId};
+use toolscout_core::{Caller, ContentHash, SelectionId, SideEffect, UpstreamId};
 use toolscout_embed::QueryVectors;
 use toolscout_index::Snapshot;
 use toolscout_policy::Policy;
@@ -101,8 +101,7 @@ pub(crate) async fn find(
     // The catalog may be ahead of the index, and details are read from it: a tool whose text turned hostile or
     // changed since is left out.
     let newest = parts.catalog.view();
-    let is_shown = |id: &ToolId| !newest.screen.withholds(id) && newest.unapproved(id).is_none();
-    selection.tools.retain(|tool| is_shown(&tool.card.id));
+    selection.tools.retain(|tool| !newest.is_silenced(&tool.card.id));
     if let Some(stage) = &parts.second {
         selection = settled(services, stage.as_ref(), text, selection).await;
     }
