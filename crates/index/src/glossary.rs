@@ -103,17 +103,12 @@ impl Language {
         Self::Korean,
     ];
 
-    /// Told by function words, not by script.
-    const LATIN: [Self; 8] = [
-        Self::German,
-        Self::French,
-        Self::Spanish,
-        Self::Portuguese,
-        Self::Italian,
-        Self::Dutch,
-        Self::Polish,
-        Self::Turkish,
-    ];
+    /// Those told by function words, not by script.
+    fn latin() -> impl Iterator<Item = Self> {
+        let has_script =
+            |language: &Self| matches!(language, Self::Russian | Self::Chinese | Self::Japanese | Self::Korean);
+        Self::ALL.into_iter().filter(move |language| !has_script(language))
+    }
 
     /// Words that carry no meaning of their own, without accents.
     #[rustfmt::skip]
@@ -238,7 +233,7 @@ impl Glossary {
             .map(String::as_str)
             .collect();
         let mut best = None;
-        for language in Language::LATIN {
+        for language in Language::latin() {
             let own = &self.function_words[language as usize];
             if words.iter().any(|word| english(word, &|word| own.contains(word))) {
                 continue;

@@ -42,7 +42,7 @@ const fn of_params(
     pattern: &'static str,
     why: &'static str,
 ) -> Rule {
-    Rule { kind, severity, triggers, pattern, of_params: true, why }
+    Rule { of_params: true, ..rule(kind, severity, triggers, pattern, why) }
 }
 
 /// Places where secrets lie. Examples and documentation name some of them too, so a verb has to stand before.
