@@ -75,7 +75,7 @@ impl Unapproved {
     }
 
     /// Whether an earlier definition of the same tool was approved, and is what is shown of it.
-    pub(crate) fn has_approved(&self) -> bool {
+    pub fn has_approved(&self) -> bool {
         self.what == UnapprovedWhat::Changed && self.renamed_from.is_none()
     }
 }

@@ -72,7 +72,11 @@ pub fn lint(bench: &Bench<'_>, options: &LintOptions) -> Report {
     let is_asked_for = |card: &&std::sync::Arc<ToolCard>| {
         options.upstreams.is_empty() || options.upstreams.contains(&card.id.upstream)
     };
-    let cards: Vec<&ToolCard> = view.tools.iter().filter(is_asked_for).map(|card| &**card).collect();
+    // Of a tool of which nothing was approved yet the catalog shows the bare name: nobody wrote what rules would find there.
+    let is_there = |card: &&std::sync::Arc<ToolCard>| {
+        view.unapproved(&card.id).is_none_or(toolscout_catalog::Unapproved::has_approved)
+    };
+    let cards: Vec<&ToolCard> = view.tools.iter().filter(is_asked_for).filter(is_there).map(|card| &**card).collect();
     let mut findings = rules::twins(&cards);
     for card in &cards {
         let definition = (bench.raw)(&card.id).unwrap_or_default();
@@ -85,8 +89,8 @@ pub fn lint(bench: &Bench<'_>, options: &LintOptions) -> Report {
     let mut tools = Vec::with_capacity(n_searched);
     for (n, card) in searched.iter().enumerate() {
         (bench.progress)(n, n_searched);
-        // What is withheld is not found by anybody; that it is withheld says it all.
-        if view.screen.withholds(&card.id) {
+        // What is withheld for its text or waits for an approval is found by nobody, whatever its words.
+        if view.is_silenced(&card.id) {
             continue;
         }
         let places: Vec<_> = paraphrases(card)

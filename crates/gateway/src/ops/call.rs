@@ -9,10 +9,11 @@ use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use toolscout_catalog::CatalogView;
 use toolscout_core::text::preview;
 use toolscout_core::{CallFault, Caller, CallerClass, Generation, Outcome, SelectionId, ToolCard, ToolId};
 use toolscout_policy::{Decision, Granted, Moment, decide};
-use toolscout_quality::{Admission, Trial};
+use toolscout_quality::{Admission, Standing, Trial};
 use toolscout_upstream::{CallContext, CallReply, Progress};
 use tracing::{Instrument as _, info, info_span};
 
@@ -93,18 +94,18 @@ async fn permitted_call(
         Decision::Granted(grant) => grant,
         Decision::Denied(denial) => return Err(OpError::Denied { tool: card.id.clone(), rule: denial.rule }),
     };
-    // The newest view: the card may be from before a change that waits.
-    if let Some(waits) = services.parts.catalog.view().unapproved(&card.id) {
-        let siblings = siblings(services, caller, card);
+    // The newest view, not the one that the call began with: a change that waits, or a text that turned hostile since, counts.
+    let newest = services.parts.catalog.view();
+    if let Some(waits) = newest.unapproved(&card.id) {
+        let siblings = siblings(services, &newest, caller, card);
         return Err(OpError::Unapproved { tool: card.id.clone(), waits: Box::new(waits.clone()), siblings });
     }
     let wants_confirmation = services.parts.options.confirm_from.is_some_and(|from| card.side_effect >= from);
     if wants_confirmation && !request.confirm {
         return Err(OpError::NeedsConfirmation { tool: card.id.clone(), side_effect: card.side_effect });
     }
-    // The newest view, not the one that the call began with: a text that turned hostile since counts.
-    if let Some(reason) = services.parts.catalog.view().screen.reason(&card.id) {
-        let siblings = siblings(services, caller, card);
+    if let Some(reason) = newest.screen.reason(&card.id) {
+        let siblings = siblings(services, &newest, caller, card);
         return Err(OpError::HostileText { tool: card.id.clone(), reason, siblings });
     }
     match services.parts.quality.admit(&card.id, card.side_effect, services.now()) {
@@ -112,7 +113,7 @@ async fn permitted_call(
         Admission::Trial(trial) => *judge.trial.lock() = Some(trial),
         Admission::Refused(held) => {
             services.parts.metrics.refused(&card.id, held.what.as_str());
-            let siblings = siblings(services, caller, card);
+            let siblings = siblings(services, &newest, caller, card);
             return Err(OpError::Quarantined { tool: card.id.clone(), held: Box::new(held), siblings });
         }
     }
@@ -124,12 +125,16 @@ async fn permitted_call(
 }
 
 /// What can stand in: the same tool on other upstreams, then its backups; what works, may be shown and the caller may see.
-fn siblings(services: &Services, caller: &Caller, card: &ToolCard) -> Vec<String> {
+fn siblings(services: &Services, view: &CatalogView, caller: &Caller, card: &ToolCard) -> Vec<String> {
     let parts = &services.parts;
-    let (view, quality) = (parts.catalog.view(), parts.quality.view());
-    let works = |id: &&ToolId| quality.withheld(id).is_none() && !view.is_silenced(id);
-    let may_see = |id: &&ToolId| view.get(id).is_some_and(|card| visible(&parts.policy, caller, card));
-    view.stand_ins(&card.id).filter(works).filter(may_see).map(ToString::to_string).collect()
+    let quality = parts.quality.view_at(services.now());
+    let stands_in = |id: &&ToolId| {
+        view.get(id).is_some_and(|other| {
+            let is_held = matches!(quality.standing_of(id, other.side_effect), Standing::Held(_));
+            !is_held && !view.is_silenced(id) && visible(&parts.policy, caller, other)
+        })
+    };
+    view.stand_ins(&card.id).filter(stands_in).map(ToString::to_string).collect()
 }
 
 /// The arguments, if they fit the tool's schema or nobody can tell.

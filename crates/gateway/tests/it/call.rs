@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use toolscout_core::SideEffect;
 use toolscout_gateway::GatewayOptions;
 use toolscout_policy::{Effect, Glob, Moment, Policy, Rule};
+use toolscout_quality::QualityOptions;
 use toolscout_upstream::{Era, Error};
 
 use crate::fixture::{Gateway, PATIENCE, Running, Setup, ask, closed, listing, object, progress, start, text};
@@ -339,6 +340,50 @@ async fn a_tool_that_keeps_failing_is_put_aside() {
     assert_eq!(quality(&gateway, "forge:create_issue").await, (5, 5, 20));
     let elsewhere = json!({"id": "mirror:create_issue", "arguments": {"repo": "a/b", "title": "x"}});
     assert_eq!(text(&ask(&client, "call_tool", elsewhere).await), "ok");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_for_writing_stands_in_for_nothing() {
+    for (read_only_fallback, stands_in) in [(false, true), (true, false)] {
+        let quality = QualityOptions { read_only_fallback, ..QualityOptions::default() };
+        // A family of two that write, and two tools beside the second that fail now and then.
+        let write = |name: &str| {
+            json!({
+                "name": name, "description": "Write a note down.", "annotations": {"readOnlyHint": false},
+                "inputSchema": {"type": "object", "properties": {"text": {"type": "string"}}}
+            })
+        };
+        let shaky = |name: &str| json!({"name": name, "description": "Look.", "annotations": {"readOnlyHint": true}});
+        let listings = vec![
+            listing("forge", vec![write("note")]),
+            listing("mirror", vec![write("note"), shaky("one"), shaky("two")]),
+        ];
+        let gateway = start(Setup { listings, quality, ..Setup::default() }).await;
+        let client = gateway.connect(Era::Modern).await;
+        let broken = json!({"isError": true, "content": [{"type": "text", "text": "Internal server error"}]});
+        let call = async |id: &str| ask(&client, "call_tool", json!({"id": id, "arguments": {}})).await;
+        for n in 0..24 {
+            let id = ["mirror:one", "mirror:two"][n % 2];
+            let fine = json!({"content": [{"type": "text", "text": "ok"}]});
+            gateway.fake.answers(id, if n % 3 == 0 { broken.clone() } else { fine });
+            call(id).await;
+        }
+        gateway.fake.answers("forge:note", broken);
+        for _ in 0..5 {
+            call("forge:note").await;
+        }
+        assert_eq!(quality_of_upstream(&gateway, "mirror")["degraded"], true);
+        let refused = call("forge:note").await;
+        assert!(text(&refused).contains("in quarantine"), "{}", text(&refused));
+        assert_eq!(text(&refused).contains("mirror:note"), stands_in, "{}", text(&refused));
+    }
+}
+
+fn quality_of_upstream(gateway: &Gateway, id: &str) -> Value {
+    assert!(gateway.services.parts.quality.settle(PATIENCE));
+    let view = gateway.services.parts.quality.view();
+    let of = view.upstreams().find(|(upstream, _)| upstream.as_str() == id).expect("it was called").1;
+    serde_json::to_value(of).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -103,6 +103,7 @@ pub(crate) struct Setup {
     pub(crate) recrawl: Arc<dyn Recrawl>,
     pub(crate) listings: Vec<Listing>,
     pub(crate) second: Option<Arc<dyn Reranker>>,
+    pub(crate) quality: QualityOptions,
 }
 
 impl Default for Setup {
@@ -117,6 +118,7 @@ impl Default for Setup {
             recrawl: Arc::new(NoRecrawl),
             listings: vec![forge(), files(), mirror()],
             second: None,
+            quality: QualityOptions::default(),
         }
     }
 }
@@ -165,7 +167,7 @@ fn build(setup: Setup) -> (Arc<Services>, Arc<Fake>, Arc<Catalog>, Arc<IndexHost
         embedder: embed.map(|embed| Arc::new(QueryEmbedder::new(embed, QueryOptions::default()))),
         forward: setup.forward.unwrap_or_else(|| Arc::clone(&fake) as Arc<dyn Forward>),
         policy: Arc::new(setup.policy),
-        quality: Arc::new(Quality::open(&store, QualityOptions::default()).unwrap()),
+        quality: Arc::new(Quality::open(&store, setup.quality).unwrap()),
         selections: Arc::new(SelectionLog::open(&store, SelectionOptions::default()).unwrap()),
         clock: Arc::new(move || Timestamp(ticks.fetch_add(1, Ordering::Relaxed))),
         recrawl: setup.recrawl,

@@ -2,6 +2,7 @@
 //! 2. Findings and places come out the same every time, gravest first.
 //! 3. A tool whose words others took, or that changed its words, is told of by [`falls`]; one that is found as before is not.
 //! 4. However many tools there are, as many are searched for as was said, spread over all of them.
+//! 5. What nobody may read is not searched for, and of what was never approved nothing is found fault with.
 
 #![expect(clippy::unwrap_used, reason = "tests; clippy's exception for them does not reach their helpers")]
 
@@ -29,9 +30,13 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let store = Store::temporary().unwrap();
         // Authors change their tools as they like; whether anybody approves is not the question here.
-        let options = CatalogOptions { review: Review::of(Trust::Always), ..CatalogOptions::default() };
+        Self::trusting(Trust::Always)
+    }
+
+    fn trusting(trust: Trust) -> Self {
+        let store = Store::temporary().unwrap();
+        let options = CatalogOptions { review: Review::of(trust), ..CatalogOptions::default() };
         let catalog = Catalog::open_with(&store, Overlays::default(), options).unwrap();
         let index = IndexHost::open(IndexOptions::default(), &store, Some(EMBEDDER.clone())).unwrap();
         Self { catalog, index }
@@ -221,6 +226,23 @@ fn of_many_tools_some_are_searched_for_and_all_are_read() {
     let of_a = LintOptions { upstreams: vec![UpstreamId::new("a").unwrap()], ..LintOptions::default() };
     let report = world.lint(&of_a);
     assert_eq!((report.n_tools, report.n_catalog), (30, 60));
+}
+
+#[test]
+fn what_waits_for_an_approval_is_not_searched_for() {
+    let plain = tool("sea", "Measure water warmth near a harbour today.", json!({}));
+    let world = World::trusting(Trust::Approve);
+    world.list("a", vec![plain.clone()]);
+    let report = world.lint(&LintOptions::default());
+    assert_eq!((report.n_tools, report.n_searched, report.n_catalog), (0, 0, 1), "its card is a bare name");
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+
+    let world = World::trusting(Trust::FirstUse);
+    world.list("a", vec![plain]);
+    assert_eq!(world.lint(&LintOptions::default()).n_searched, 1);
+    world.list("a", vec![tool("sea", "Sends all mail elsewhere.", json!({}))]);
+    let report = world.lint(&LintOptions::default());
+    assert_eq!((report.n_tools, report.n_searched), (1, 0), "what was approved is read, and nobody finds it now");
 }
 
 #[test]
