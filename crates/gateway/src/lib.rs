@@ -15,6 +15,7 @@ pub mod mcp;
 pub mod metatools;
 pub mod metrics;
 pub mod ops;
+mod plain;
 pub mod probes;
 pub mod seal;
 pub mod second;

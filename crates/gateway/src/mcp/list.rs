@@ -14,6 +14,7 @@ use crate::error::OpError;
 use crate::lenient::Mistake;
 use crate::metatools;
 use crate::ops::{find, resolve, visible};
+use crate::plain;
 use crate::services::{Exposure, Services};
 use crate::wire::Filters;
 
@@ -216,8 +217,8 @@ async fn definitions(services: &Services, cards: Vec<Arc<ToolCard>>, exposure: E
     read.await?.map_err(OpError::internal)
 }
 
-/// An upstream's definition under the name we list it by. Schemas and `_meta` stay as they are; texts are cleaned; what
-/// rmcp cannot read (a bad icon, a bad annotation) is left out rather than the tool.
+/// An upstream's definition under the name we list it by. `_meta` stays as it is; texts are cleaned, those of schemas of hidden
+/// characters alone; what rmcp cannot read (a bad icon, a bad annotation) is left out rather than the tool.
 fn wire_tool(card: &ToolCard, raw: Value, exposure: Exposure) -> Tool {
     let name = match exposure {
         Exposure::Pinned | Exposure::All => card.id.wire_name(),
@@ -231,6 +232,11 @@ fn wire_tool(card: &ToolCard, raw: Value, exposure: Exposure) -> Tool {
         if let Some(Value::String(said)) = definition.get(text) {
             let clean = sanitize(said, MAX_DESCRIPTION);
             definition.insert(text.to_owned(), Value::from(clean));
+        }
+    }
+    for part in ["inputSchema", "outputSchema", "annotations"] {
+        if let Some(part) = definition.get_mut(part) {
+            *part = plain::shown(part.take());
         }
     }
     for optional in ["icons", "annotations", "title", "_meta", "outputSchema"] {

@@ -11,6 +11,7 @@ use toolscout_scan::Finding;
 use super::resolve::{resolve, visible};
 use super::search::input_schema;
 use crate::error::OpError;
+use crate::plain;
 use crate::services::Services;
 use crate::wire::{ApprovedDefinition, DetailsRequest, DetailsResponse, TextFinding, ToolDetails, WaitingDefinition};
 
@@ -68,7 +69,9 @@ fn tool_details(
     raw: Option<Value>,
     quality: Value,
 ) -> ToolDetails {
-    let part = |key: &str| raw.as_ref().and_then(|raw| raw.get(key)).filter(|value| !value.is_null()).cloned();
+    let part = |key: &str| {
+        raw.as_ref().and_then(|raw| raw.get(key)).filter(|value| !value.is_null()).cloned().map(plain::shown)
+    };
     let may_see = |id: &&toolscout_core::ToolId| view.get(id).is_some_and(|card| visible(policy, caller, card));
     let family = view.family_of(&card.id).map(|family| {
         family.tools.iter().filter(|id| **id != card.id).filter(may_see).map(ToString::to_string).collect()
@@ -82,7 +85,7 @@ fn tool_details(
         signature: card.signature(),
         output_schema: part("outputSchema"),
         annotations: part("annotations"),
-        input_schema: input_schema(raw),
+        input_schema: plain::shown(input_schema(raw)),
         card: card_extras(card),
         quality,
         family: family.unwrap_or_default(),

@@ -15,6 +15,7 @@ use tracing::{Instrument as _, info_span, warn};
 use super::resolve::{visible_upstream, visible_upstreams};
 use crate::error::OpError;
 use crate::lenient::{MAX_LIMIT, Mistake};
+use crate::plain;
 use crate::second::settled;
 use crate::selections::Kept;
 use crate::services::Services;
@@ -200,10 +201,10 @@ async fn schemas(services: &Services, selection: &Selection) -> Result<Vec<Value
     let ids: Vec<_> = selection.tools.iter().map(|tool| tool.card.id.clone()).collect();
     let read = services.compute(move || ids.iter().map(|id| catalog.raw(id)).collect::<Result<Vec<_>, _>>());
     let raws = read.await?.map_err(OpError::internal)?;
-    Ok(raws.into_iter().map(input_schema).collect())
+    Ok(raws.into_iter().map(input_schema).map(plain::shown).collect())
 }
 
-/// A definition's input schema.
+/// A definition's input schema as its server sent it: for checking. What is shown goes through [`plain::shown`].
 pub(crate) fn input_schema(raw: Option<Value>) -> Value {
     match raw {
         Some(Value::Object(mut definition)) => {

@@ -9,6 +9,7 @@ use toolscout_core::{Caller, ToolCard};
 use super::search::{find, input_schema, no_match, rounded, withheld};
 use crate::error::OpError;
 use crate::lenient::{MAX_QUERY, Mistake};
+use crate::plain;
 use crate::services::Services;
 use crate::wire::{SelectRequest, SelectResponse, SelectedName, ToolFormat};
 
@@ -104,7 +105,8 @@ pub(crate) fn definition(card: &ToolCard, raw: Option<Value>, format: ToolFormat
     let name = card.id.wire_name();
     let description = sanitize(&card.description, MAX_DESCRIPTION);
     let annotations = raw.as_ref().and_then(|raw| raw.get("annotations")).filter(|hints| hints.is_object()).cloned();
-    let schema = model_schema(input_schema(raw));
+    let annotations = annotations.map(plain::shown);
+    let schema = model_schema(plain::shown(input_schema(raw)));
     match format {
         ToolFormat::Mcp => {
             let mut tool = json!({
