@@ -287,7 +287,9 @@ impl OpError {
             Self::UnknownSelection { .. } => {
                 Some("selections are kept for a while only; search again for a new one".to_owned())
             }
-            Self::UnknownUpstream { nearest, .. } if nearest.is_empty() => None,
+            Self::UnknownUpstream { nearest, .. } if nearest.is_empty() => {
+                Some("the part of a tool's id before the colon is its upstream".to_owned())
+            }
             Self::UnknownUpstream { nearest, .. } => Some(format!("nearest: {}", nearest.join(", "))),
             Self::Arguments { signature, .. } => Some(format!("call it as {signature}; * is required, [] is a list")),
             Self::Denied { .. } => {

@@ -7,16 +7,16 @@ mod v1;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use futures::StreamExt as _;
-use http::header::{CACHE_CONTROL, HeaderName};
-use http::{HeaderValue, Method};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
+use http::{HeaderValue, Method, StatusCode};
 use rmcp::transport::streamable_http_server::session::local::{LocalSessionManager, SessionConfig};
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
-use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -27,9 +27,12 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::error::OpError;
-use crate::mcp::Mcp;
+use crate::lenient::Mistake;
+use crate::lines;
+use crate::mcp::{Mcp, Sharing};
 use crate::serve::HttpOptions;
 use crate::services::Services;
+use crate::wire::Health;
 
 use self::guard::Guard;
 use self::sessions::Sessions;
@@ -45,13 +48,16 @@ pub(crate) struct App {
 }
 
 #[derive(OpenApi)]
-#[openapi(info(
-    title = "toolscout",
-    description = "Finds the right tool for an agent, explains why, and calls it. Failures are {\"error\": {code, message, hint, id}}."
-))]
+#[openapi(
+    info(
+        title = "toolscout",
+        description = "Finds the right tool for an agent, explains why, and calls it. Failures are {\"error\": {code, message, hint, id}}."
+    ),
+    paths(healthz, v1::readyz, metrics)
+)]
 struct Document;
 
-/// The document of everything on `/v1`, generated from the handlers.
+/// The document of everything that answers in JSON, and of `/metrics`, generated from the handlers.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     documented().split_for_parts().1
 }
@@ -69,8 +75,9 @@ pub(crate) fn router(services: Arc<Services>, options: HttpOptions, closing: Can
     let document = Arc::new(document);
     let sessions = Arc::new(sessions(app.options.max_sessions));
     let mcp = Router::new()
-        .route_service("/mcp", mcp_service(services, app.options.max_body, Arc::clone(&sessions), closing))
-        .layer(middleware::from_fn_with_state(sessions, refuse_session));
+        .route_service("/mcp", mcp_service(services, &app.options, Arc::clone(&sessions), closing))
+        .layer(middleware::from_fn_with_state(sessions, refuse_session))
+        .layer(middleware::from_fn_with_state(app.options.max_body, refuse_body));
     let guarded = documented
         .route("/metrics", get(metrics))
         .route("/openapi.json", get(async move || Json((*document).clone())))
@@ -82,7 +89,7 @@ pub(crate) fn router(services: Arc<Services>, options: HttpOptions, closing: Can
         .layer(middleware::from_fn_with_state(Arc::clone(&app), shed));
     // Health answers to whoever can reach the port: probes know no token and come with any host name.
     let open = Router::new()
-        .route("/healthz", get(async || Json(json!({"status": "ok"}))))
+        .route("/healthz", get(healthz))
         .route("/readyz", get(v1::readyz))
         .method_not_allowed_fallback(async || OpError::WrongMethod.into_response())
         .layer(axum::Extension(guard))
@@ -95,7 +102,15 @@ pub(crate) fn router(services: Arc<Services>, options: HttpOptions, closing: Can
         .layer(CatchPanicLayer::custom(panicked))
 }
 
+/// For whoever restarts processes: that this one answers at all.
+#[utoipa::path(get, path = "/healthz", responses((status = 200, body = Health)))]
+async fn healthz() -> Json<Health> {
+    Json(Health { status: "ok".to_owned() })
+}
+
 /// For a monitor: counters and states, in Prometheus' text format. Behind the same guard as `/v1`.
+#[utoipa::path(get, path = "/metrics", responses((status = 200, body = String, content_type = "text/plain"),
+    (status = "default", body = crate::wire::Problem)))]
 async fn metrics(axum::extract::State(app): axum::extract::State<Arc<App>>) -> Response {
     let (text, kind) = app.services.parts.metrics.render();
     ([(http::header::CONTENT_TYPE, kind)], text).into_response()
@@ -120,9 +135,51 @@ async fn refuse_session(
     if failed && sessions.is_full().await { OpError::Busy.into_response() } else { response }
 }
 
+/// rmcp answers a body that is no message with 415 and its parser's words. Not the type is wrong then but the body: 400, and
+/// the error that JSON-RPC has for it.
+async fn refuse_body(axum::extract::State(max): axum::extract::State<usize>, request: Request, next: Next) -> Response {
+    // A wrong type stays 415: rmcp looks at it first.
+    let is_json = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).is_some_and(|kind| {
+        let essence = kind.split_once(';').map_or(kind, |(essence, _)| essence);
+        essence.trim().eq_ignore_ascii_case("application/json")
+    });
+    if request.method() != Method::POST || !is_json {
+        return next.run(request).await;
+    }
+    let (head, body) = request.into_parts();
+    let body = match read_body(body, max).await {
+        Ok(body) => body,
+        Err(error) => {
+            let fault = lines::Fault::unread(error.to_string());
+            return (error.outside().status, Json(fault.answer())).into_response();
+        }
+    };
+    let text = body.slice_ref(lines::without_mark(&body));
+    let response = next.run(Request::from_parts(head, Body::from(text.clone()))).await;
+    if response.status() != StatusCode::UNSUPPORTED_MEDIA_TYPE {
+        return response;
+    }
+    let fault = lines::fault(&text);
+    debug!(reason = fault.reason(), "a body that is no message");
+    (StatusCode::BAD_REQUEST, Json(fault.answer())).into_response()
+}
+
+/// A whole body, no longer than `max` bytes.
+async fn read_body(body: Body, max: usize) -> Result<Bytes, OpError> {
+    axum::body::to_bytes(body, max).await.map_err(|error| {
+        let too_large =
+            std::error::Error::source(&error).is_some_and(|cause| cause.to_string().contains("length limit"));
+        if too_large { OpError::TooLarge { limit: max } } else { bad_body(format!("could not be read: {error}")) }
+    })
+}
+
+fn bad_body(message: String) -> OpError {
+    OpError::BadRequest { mistakes: vec![Mistake { field: "body".to_owned(), message }] }
+}
+
 fn mcp_service(
     services: Arc<Services>,
-    max_body: usize,
+    options: &HttpOptions,
     sessions: Arc<Sessions>,
     closing: CancellationToken,
 ) -> StreamableHttpService<Mcp, Sessions> {
@@ -130,9 +187,11 @@ fn mcp_service(
     let config = StreamableHttpServerConfig::default()
         .disable_allowed_hosts()
         .disable_allowed_origins()
-        .with_max_request_body_bytes(max_body)
+        .with_max_request_body_bytes(options.max_body)
         .with_cancellation_token(closing);
-    let mcp = Mcp::new(services);
+    // What a token opens is nobody else's to be told by a shared cache.
+    let sharing = if options.token.is_some() { Sharing::Private } else { Sharing::ByPolicy };
+    let mcp = Mcp::new(services, sharing);
     StreamableHttpService::new(move || Ok(mcp.clone()), sessions, config)
 }
 
@@ -163,7 +222,7 @@ async fn shed(axum::extract::State(app): axum::extract::State<Arc<App>>, request
     }
     // The answer of a call is the end of this stream: until then the call is in flight, or a shutdown would cut it off.
     response.map(move |body| {
-        axum::body::Body::from_stream(body.into_data_stream().map(move |chunk| {
+        Body::from_stream(body.into_data_stream().map(move |chunk| {
             let _ = &in_flight;
             chunk
         }))

@@ -2,7 +2,7 @@
 //!
 //! [`ops`] holds what can be asked, whatever the way: search, details, call, explain, select for a model. Three faces stand on
 //! it: MCP over HTTP and over stdio (both eras, [`mcp`]) and `/v1` for sidecars and operators ([`http`]). Requests are
-//! untrusted and written by models: [`lenient`] reads them, [`validate`] checks arguments against the tool's own schema, and
+//! untrusted and written by models: `lines` answers what is no message at all, [`lenient`] reads them, [`validate`] checks arguments against the tool's own schema, and
 //! [`error`] holds the one table that says how a failure looks outside.
 //!
 //! Never ranks: a [`second`] opinion, off by default, orders what the selector found. Never calls what policy did not grant a moment ago: [`Forward`] takes the grant itself. No argument and no
@@ -11,6 +11,7 @@
 pub mod error;
 pub mod http;
 pub mod lenient;
+mod lines;
 pub mod mcp;
 pub mod metatools;
 pub mod metrics;

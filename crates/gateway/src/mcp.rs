@@ -32,7 +32,7 @@ use crate::wire::CallRequest;
 use crate::{lenient, metatools, ops};
 
 pub(crate) use self::convert::incident;
-use self::convert::{answer, bad_state, complete, failure, protocol_error};
+use self::convert::{Speaks, answer, bad_state, complete, failure, protocol_error, sign};
 use self::list::Lists;
 
 /// Asks `tools/list` for the tools that fit a query.
@@ -47,6 +47,15 @@ pub const CONFIRM_META: &str = "dev.toolscout/confirm";
 /// Reports of progress that may wait for a slow client.
 const PROGRESS_QUEUE: usize = 64;
 
+/// Who may keep a list that is the same for every caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    /// Whoever passes it on, if policy tells no callers apart.
+    ByPolicy,
+    /// Nobody but the one who asked.
+    Private,
+}
+
 /// One gateway's MCP side. Cheap to clone: rmcp takes one per session or request.
 #[derive(Clone)]
 pub struct Mcp {
@@ -56,8 +65,8 @@ pub struct Mcp {
 
 impl Mcp {
     /// The MCP side of these services.
-    pub fn new(services: Arc<Services>) -> Self {
-        let lists = Lists::new(&services);
+    pub fn new(services: Arc<Services>, sharing: Sharing) -> Self {
+        let lists = Lists::new(&services, sharing);
         Self { services, lists }
     }
 
@@ -103,7 +112,11 @@ impl Mcp {
                 Err(error) => Err(error),
             },
             _ => match lenient::call(&arguments).map_err(bad) {
-                Ok(asked) => self.forward(&caller, asked, &request, context).await.and_then(complete),
+                Ok(asked) => {
+                    let speaks = speaks(&context);
+                    let called = self.forward(&caller, asked, &request, context).await;
+                    called.and_then(|called| complete(called, speaks))
+                }
                 Err(error) => Err(error),
             },
         };
@@ -129,7 +142,9 @@ impl Mcp {
             selection_id: meta.get(SELECTION_META).and_then(Value::as_str).map(str::to_owned),
             confirm: meta.get(CONFIRM_META).and_then(Value::as_bool).unwrap_or(false),
         };
-        let outcome = self.forward(caller, asked, &request, context).await.and_then(complete);
+        let speaks = speaks(&context);
+        let called = self.forward(caller, asked, &request, context).await;
+        let outcome = called.and_then(|called| complete(called, speaks));
         outcome.or_else(|error| match protocol_error(&error) {
             Some(protocol) => Err(protocol),
             None => Ok(failure(&error, &request.name)),
@@ -144,7 +159,7 @@ impl Mcp {
         request: &CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<crate::wire::CallResponse, OpError> {
-        let is_modern = is_modern(&context);
+        let is_modern = speaks(&context) == Speaks::Modern;
         let capabilities = context.client_capabilities().filter(|_| is_modern);
         let as_map = |value| match value {
             Value::Object(map) => Some(map),
@@ -187,17 +202,24 @@ impl Mcp {
     }
 }
 
-/// Whether the request speaks 2026-07-28 or later. Revisions are dates: they compare as text.
-fn is_modern(context: &RequestContext<RoleServer>) -> bool {
-    context.protocol_version().is_some_and(|version| version.as_str() >= ProtocolVersion::V_2026_07_28.as_str())
+/// Which era the request is of. Revisions are dates: they compare as text.
+fn speaks(context: &RequestContext<RoleServer>) -> Speaks {
+    match context.protocol_version() {
+        Some(version) if version.as_str() >= ProtocolVersion::V_2026_07_28.as_str() => Speaks::Modern,
+        _ => Speaks::Legacy,
+    }
+}
+
+/// Who we are to clients.
+fn implementation() -> Implementation {
+    Implementation::new("toolscout", env!("CARGO_PKG_VERSION")).with_title("toolscout")
 }
 
 impl ServerHandler for Mcp {
     fn get_info(&self) -> ServerConfig {
         let capabilities = ServerCapabilities::builder().enable_tools().enable_tool_list_changed().build();
-        let server = Implementation::new("toolscout", env!("CARGO_PKG_VERSION")).with_title("toolscout");
         ServerConfig::new(capabilities)
-            .with_server_info(server)
+            .with_server_info(implementation())
             .with_instructions(self.lists.instructions(&self.services))
     }
 
@@ -227,6 +249,10 @@ impl ServerHandler for Mcp {
             }
             None => self.lists.page(&self.services, &caller, cursor).await,
         };
+        let listed = listed.map(|mut listed| {
+            sign(&mut listed.meta, speaks(&context));
+            listed
+        });
         listed.map_err(|error| {
             let id = convert::incident();
             error.log(&id, "tools/list");
@@ -242,8 +268,15 @@ impl ServerHandler for Mcp {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let span = info_span!("mcp", method = "tools/call", modern = is_modern(&context));
-        self.answer_call(request, context).instrument(span).await
+        let speaks = speaks(&context);
+        let span = info_span!("mcp", method = "tools/call", modern = speaks == Speaks::Modern);
+        let mut answer = self.answer_call(request, context).instrument(span).await?;
+        match &mut answer {
+            CallToolResponse::Complete(result) => sign(&mut result.meta, speaks),
+            CallToolResponse::InputRequired(result) => sign(&mut result.meta, speaks),
+            _ => {}
+        }
+        Ok(answer)
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
@@ -285,7 +318,8 @@ impl ServerHandler for Mcp {
         if matches!(method.as_str(), "tools/call" | "tools/list" | "server/discover") {
             return Err(ErrorData::invalid_params(format!("the parameters of {method} cannot be understood"), None));
         }
-        Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, method, None))
+        let message = format!("there is no method {}", preview(&method));
+        Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, message, None))
     }
 
     // What is not served says so: rmcp's defaults would answer with empty lists, which look like "there is none".

@@ -17,7 +17,8 @@ use toolscout_core::Secret;
 use tracing::{debug, info, warn};
 
 use crate::http;
-use crate::mcp::Mcp;
+use crate::lines::{Lines, MAX_LINE};
+use crate::mcp::{Mcp, Sharing};
 use crate::services::Services;
 
 /// How the HTTP face behaves.
@@ -200,8 +201,8 @@ pub async fn serve_pipe(
     drain: Duration,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    let mcp = Mcp::new(Arc::clone(&services));
-    let starting = mcp.serve_with_ct((input, output), CancellationToken::new());
+    let mcp = Mcp::new(Arc::clone(&services), Sharing::ByPolicy);
+    let starting = mcp.serve_with_ct(Lines::new(input, output, MAX_LINE), CancellationToken::new());
     let running = tokio::select! {
         () = shutdown.cancelled() => return Ok(()),
         started = starting => match started {

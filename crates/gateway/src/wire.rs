@@ -565,6 +565,13 @@ pub struct QualityList {
     pub dropped: u64,
 }
 
+/// That the process answers.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Health {
+    /// `ok`.
+    pub status: String,
+}
+
 /// Whether the service can answer, and how well.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Readiness {

@@ -16,10 +16,11 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::App;
 use super::guard::Guard;
+use super::{App, bad_body, read_body};
 use crate::error::OpError;
 use crate::lenient::{self, Mistake, kind};
+use crate::lines;
 use crate::ops::{self, ToolsQuery};
 use crate::wire::{
     ApproveRequest, ApproveResponse, CallRequest, CallResponse, DecisionRequest, DecisionResponse, ExplainRequest,
@@ -236,6 +237,7 @@ async fn crawl(
 }
 
 /// Whether requests are answered: 200, or 503 while they are not. Answers everybody, but figures only those who may ask more.
+#[utoipa::path(get, path = "/readyz", responses((status = 200, body = Readiness), (status = 503, body = Readiness)))]
 pub(super) async fn readyz(
     State(app): State<Arc<App>>,
     Extension(guard): Extension<Arc<Guard>>,
@@ -257,24 +259,16 @@ async fn in_time<T>(app: &App, work: impl Future<Output = Result<T, OpError>>) -
 
 /// The body as a JSON object, whatever its content type says. Nothing at all is an empty object.
 async fn read_object(app: &App, body: Body) -> Result<Map<String, Value>, OpError> {
-    let limit = app.options.max_body;
-    let bytes = axum::body::to_bytes(body, limit).await.map_err(|error| {
-        let too_large =
-            std::error::Error::source(&error).is_some_and(|cause| cause.to_string().contains("length limit"));
-        if too_large { OpError::TooLarge { limit } } else { bad_body(format!("could not be read: {error}")) }
-    })?;
-    if bytes.iter().all(u8::is_ascii_whitespace) {
+    let bytes = read_body(body, app.options.max_body).await?;
+    let text = lines::without_mark(&bytes);
+    if text.iter().all(u8::is_ascii_whitespace) {
         return Ok(Map::new());
     }
-    match serde_json::from_slice(&bytes) {
+    match serde_json::from_slice(text) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(other) => Err(bad_body(format!("must be a JSON object, not {}", kind(&other)))),
         Err(error) => Err(bad_body(format!("is no JSON: {error}"))),
     }
-}
-
-fn bad_body(message: String) -> OpError {
-    OpError::BadRequest { mistakes: vec![Mistake { field: "body".to_owned(), message }] }
 }
 
 fn read_id(id: Result<Path<String>, PathRejection>) -> Result<String, OpError> {

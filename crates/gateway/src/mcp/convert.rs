@@ -13,6 +13,8 @@ use crate::wire::CallResponse;
 
 /// Notes of the gateway on a result, in `_meta`.
 const NOTES_META: &str = "dev.toolscout/notes";
+/// Who answered, in `_meta` of results since 2026-07-28.
+const SERVER_META: &str = "io.modelcontextprotocol/serverInfo";
 /// What went wrong, for programs, in `_meta`.
 const ERROR_META: &str = "dev.toolscout/error";
 
@@ -62,9 +64,18 @@ pub(super) fn protocol_error(error: &OpError) -> Option<ErrorData> {
     }
 }
 
+/// Which eras a client's requests may be of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Speaks {
+    /// 2026-07-28 or later.
+    Modern,
+    /// An earlier revision.
+    Legacy,
+}
+
 /// An upstream's result, as it sent it as far as the protocol knows it: every content block, `structuredContent`, `isError`,
 /// `_meta`, and `input_required` whole. A block of a kind that the protocol does not know becomes a text with its JSON.
-pub(super) fn complete(response: CallResponse) -> Result<CallToolResponse, OpError> {
+pub(super) fn complete(response: CallResponse, speaks: Speaks) -> Result<CallToolResponse, OpError> {
     let CallResponse { id, mut result, notes, .. } = response;
     let result_type = result.get("resultType").and_then(Value::as_str).unwrap_or("complete");
     let unfit = |what: String| -> OpError {
@@ -78,6 +89,9 @@ pub(super) fn complete(response: CallResponse) -> Result<CallToolResponse, OpErr
     };
     match result_type {
         "complete" => {}
+        "input_required" if speaks == Speaks::Legacy => {
+            return Err(unfit("a question that only a client of MCP 2026-07-28 or later can be asked".to_owned()));
+        }
         "input_required" => {
             let asked: InputRequiredResult = serde_json::from_value(Value::Object(result))
                 .map_err(|error| unfit(format!("an input_required that cannot be read ({error})")))?;
@@ -109,6 +123,20 @@ pub(super) fn complete(response: CallResponse) -> Result<CallToolResponse, OpErr
     Ok(complete.into())
 }
 
+/// Whose result it is: ours, whoever made what is in it. An upstream's own name is about the connection behind us.
+pub(super) fn sign(meta: &mut Option<MetaObject>, speaks: Speaks) {
+    if let Some(meta) = meta {
+        meta.remove(SERVER_META);
+    }
+    if speaks == Speaks::Modern {
+        let us = serde_json::to_value(super::implementation()).unwrap_or_default();
+        meta.get_or_insert_default().insert(SERVER_META.to_owned(), us);
+    }
+    if meta.as_ref().is_some_and(|meta| meta.is_empty()) {
+        *meta = None;
+    }
+}
+
 fn content_block(block: Value) -> ContentBlock {
     let text = match &block {
         Value::Object(_) => None,
@@ -122,6 +150,8 @@ fn content_block(block: Value) -> ContentBlock {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Map;
+
     use super::*;
 
     fn through(result: Value) -> Value {
@@ -132,7 +162,7 @@ mod tests {
             latency_ms: 1,
             notes: Vec::new(),
         };
-        match complete(response).unwrap() {
+        match complete(response, Speaks::Modern).unwrap() {
             CallToolResponse::Complete(result) => serde_json::to_value(result).unwrap(),
             CallToolResponse::InputRequired(result) => serde_json::to_value(result).unwrap(),
             other => panic!("{other:?}"),
@@ -164,6 +194,31 @@ mod tests {
             "inputRequests": {"who": {"method": "elicitation/create", "params": {"mode": "form", "message": "Who?", "requestedSchema": {"type": "object", "properties": {}}}}},
             "requestState": "opaque"
         }));
+    }
+
+    #[test]
+    fn a_question_is_no_answer_to_a_client_that_cannot_be_asked() {
+        let result = json!({"resultType": "input_required", "inputRequests": {}, "requestState": "opaque"});
+        let response = CallResponse {
+            id: "a:b".into(),
+            is_error: false,
+            result: result.as_object().unwrap().clone(),
+            latency_ms: 1,
+            notes: Vec::new(),
+        };
+        let error = complete(response, Speaks::Legacy).unwrap_err();
+        assert!(error.for_model().contains("only a client of MCP 2026-07-28"), "{}", error.for_model());
+    }
+
+    #[test]
+    fn results_are_signed_by_us_alone() {
+        let theirs = || Some(MetaObject(Map::from_iter([(SERVER_META.to_owned(), json!({"name": "theirs"}))])));
+        let mut meta = theirs();
+        sign(&mut meta, Speaks::Modern);
+        assert_eq!(meta.unwrap()[SERVER_META]["name"], "toolscout");
+        let mut meta = theirs();
+        sign(&mut meta, Speaks::Legacy);
+        assert_eq!(meta, None);
     }
 
     #[test]

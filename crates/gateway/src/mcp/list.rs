@@ -10,6 +10,7 @@ use toolscout_catalog::{CatalogView, Change};
 use toolscout_core::text::sanitize;
 use toolscout_core::{Caller, Generation, ToolCard, ToolId};
 
+use super::Sharing;
 use crate::error::OpError;
 use crate::lenient::Mistake;
 use crate::metatools;
@@ -27,15 +28,16 @@ const MAX_INSTRUCTIONS: usize = 2_000;
 
 /// The lists of one gateway.
 pub(super) struct Lists {
+    sharing: Sharing,
     changes: watch::Sender<u64>,
     instructions: ArcSwapOption<(Generation, String)>,
 }
 
 impl Lists {
     /// Watches the catalog for changes of what is listed.
-    pub(super) fn new(services: &Arc<Services>) -> Arc<Self> {
+    pub(super) fn new(services: &Arc<Services>, sharing: Sharing) -> Arc<Self> {
         let (changes, _) = watch::channel(0);
-        let lists = Arc::new(Self { changes, instructions: ArcSwapOption::empty() });
+        let lists = Arc::new(Self { sharing, changes, instructions: ArcSwapOption::empty() });
         // The catalog outlives neither: weak, or services would hold themselves.
         let (watching, watched): (Weak<Self>, Weak<Services>) = (Arc::downgrade(&lists), Arc::downgrade(services));
         services.parts.catalog.subscribe(Box::new(move |change| {
@@ -56,7 +58,7 @@ impl Lists {
     /// How long a list may be kept, and by whom.
     pub(super) fn caching(&self, services: &Services) -> (u64, CacheScope) {
         // Where policy may tell callers apart, one caller's list is nobody else's.
-        let same_for_all = services.parts.policy.permits_all();
+        let same_for_all = self.sharing == Sharing::ByPolicy && services.parts.policy.permits_all();
         let scope = if same_for_all { CacheScope::Public } else { CacheScope::Private };
         (services.parts.options.list_ttl_ms, scope)
     }

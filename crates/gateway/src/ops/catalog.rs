@@ -152,7 +152,8 @@ pub async fn decide_quality(
 ) -> Result<DecisionResponse, OpError> {
     let parts = &services.parts;
     let tool = resolve(&parts.catalog.view(), &parts.policy, caller, id).map_err(OpError::UnknownTool)?.id.clone();
-    let reason = sanitize(&request.reason.unwrap_or_default(), MAX_REASON);
+    // It is shown in lines and tables.
+    let reason = sanitize(&request.reason.unwrap_or_default().replace('\n', " "), MAX_REASON);
     let decision = Decision { tool: tool.clone(), verdict, reason, at: services.now() };
     let quality = Arc::clone(&parts.quality);
     let decided = services.compute(move || quality.decide(decision)).await?;

@@ -70,7 +70,7 @@ fn tool_details(
     quality: Value,
 ) -> ToolDetails {
     let part = |key: &str| {
-        raw.as_ref().and_then(|raw| raw.get(key)).filter(|value| !value.is_null()).cloned().map(plain::shown)
+        raw.as_ref().and_then(|raw| raw.get(key)).filter(|value| value.is_object()).cloned().map(plain::shown)
     };
     let may_see = |id: &&toolscout_core::ToolId| view.get(id).is_some_and(|card| visible(policy, caller, card));
     let family = view.family_of(&card.id).map(|family| {

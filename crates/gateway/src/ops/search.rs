@@ -207,11 +207,11 @@ async fn schemas(services: &Services, selection: &Selection) -> Result<Vec<Value
 /// A definition's input schema as its server sent it: for checking. What is shown goes through [`plain::shown`].
 pub(crate) fn input_schema(raw: Option<Value>) -> Value {
     match raw {
-        Some(Value::Object(mut definition)) => {
-            definition.remove("inputSchema").unwrap_or_else(|| Value::Object(<_>::default()))
-        }
-        _ => Value::Object(<_>::default()),
+        // Files hold anything; a schema that is none asks for nothing.
+        Some(Value::Object(mut definition)) => definition.remove("inputSchema").filter(Value::is_object),
+        _ => None,
     }
+    .unwrap_or_else(|| Value::Object(<_>::default()))
 }
 
 fn found_tool(tool: &toolscout_selector::Selected, detail: Detail, schema: Option<Value>) -> FoundTool {

@@ -7,13 +7,16 @@
 //! 5. What policy denies does not exist: not in results, not in details, not among the nearest, not in explanations.
 //! 6. Mistakes are answered with `isError` and what to do.
 //! 7. What is not served says so.
+//! 8. A body that is no message is a 400 with the error that JSON-RPC has for it; a wrong content type stays a 415.
+//! 9. Results say that they are ours; a list that a token opens is private.
 
 use serde_json::{Value, json};
-use toolscout_gateway::GatewayOptions;
+use toolscout_core::Secret;
+use toolscout_gateway::{GatewayOptions, HttpOptions};
 use toolscout_policy::{Glob, Policy};
 use toolscout_upstream::Era;
 
-use crate::fixture::{Gateway, Setup, ask, start, text};
+use crate::fixture::{Gateway, Setup, ask, read, start, text};
 
 async fn both_eras(setup: impl Fn() -> Setup, check: impl AsyncFn(&Gateway, Era)) {
     for era in [Era::Legacy, Era::Modern] {
@@ -187,4 +190,70 @@ async fn what_is_not_served_says_so() {
         }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_no_message_is_answered_as_json_rpc_says() {
+    let http = HttpOptions { max_body: 2_000, ..Setup::default().http };
+    let gateway = start(Setup { http, ..Setup::default() }).await;
+    let post = async |kind: &str, body: String| {
+        let request = reqwest::Client::new().post(gateway.url("/mcp")).header("content-type", kind);
+        read(request.header("accept", "application/json, text/event-stream").body(body).send().await.unwrap()).await
+    };
+    let check = async |body: &str, status: u16, code: i64, id: Value| {
+        let (got, answer) = post("application/json; charset=utf-8", body.to_owned()).await;
+        let told = (got, &answer["jsonrpc"], &answer["error"]["code"], &answer["id"]);
+        assert_eq!(told, (status, &json!("2.0"), &json!(code), &id), "{body} {answer}");
+    };
+    check("{nope", 400, -32700, Value::Null).await;
+    check("", 400, -32700, Value::Null).await;
+    check("\u{feff}{nope", 400, -32700, Value::Null).await;
+    check("[]", 400, -32600, Value::Null).await;
+    check(r#"{"jsonrpc":"2.0","id":7}"#, 400, -32600, json!(7)).await;
+    check(&format!("\"{}\"", "x".repeat(5_000)), 413, -32600, Value::Null).await;
+    let (status, answer) = post("text/plain", "{}".to_owned()).await;
+    assert_eq!(status, 415, "{answer}");
+    let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+        "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}});
+    let (status, answer) = post("application/json", format!("\u{feff}{hello}")).await;
+    assert!(status == 200 && answer.to_string().contains("toolscout"), "a byte order mark does no harm: {answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn results_say_whose_they_are() {
+    let key = "io.modelcontextprotocol/serverInfo";
+    let gateway = start(Setup::default()).await;
+    let theirs = json!({"content": [], "_meta": {key: {"name": "somebody else", "version": "1"}, "vendor/x": 1}});
+    gateway.fake.answers("files:read_file", theirs);
+    let call = json!({"id": "files:read_file", "arguments": {"path": "a"}});
+    let client = gateway.connect(Era::Modern).await;
+    let listed = client.list_tools(None).await.unwrap();
+    assert_eq!(listed.meta.unwrap()[key]["name"], "toolscout");
+    for result in
+        [ask(&client, "search_tools", json!({"query": "x"})).await, ask(&client, "call_tool", json!({})).await]
+    {
+        assert_eq!(result.meta.unwrap()[key]["name"], "toolscout");
+    }
+    let called = ask(&client, "call_tool", call.clone()).await.meta.unwrap();
+    assert_eq!((&called[key]["name"], &called["vendor/x"]), (&json!("toolscout"), &json!(1)));
+    let called = ask(&gateway.connect(Era::Legacy).await, "call_tool", call).await.meta.unwrap();
+    assert_eq!((called.get(key), &called["vendor/x"]), (None, &json!(1)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_token_opens_is_kept_by_nobody_else() {
+    let http = HttpOptions { token: Some(Secret::new("hunter2")), ..Setup::default().http };
+    let gateway = start(Setup { http, ..Setup::default() }).await;
+    let meta = json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {}});
+    for method in ["tools/list", "server/discover"] {
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": {"_meta": meta}});
+        let request = reqwest::Client::new().post(gateway.url("/mcp")).bearer_auth("hunter2");
+        let request = request.header("content-type", "application/json").header("mcp-method", method);
+        let request = request.header("mcp-protocol-version", "2026-07-28");
+        let request = request.header("accept", "application/json, text/event-stream").body(body.to_string());
+        let (status, answer) = read(request.send().await.unwrap()).await;
+        assert_eq!(status, 200, "{answer}");
+        assert!(answer.to_string().contains(r#"cacheScope\":\"private"#), "{answer}");
+    }
 }

@@ -32,6 +32,9 @@ async fn every_documented_route_answers() {
     }
     routes.sort();
     let promised = [
+        "GET /healthz",
+        "GET /metrics",
+        "GET /readyz",
         "GET /v1/quality",
         "GET /v1/selections",
         "GET /v1/selections/{id}",
