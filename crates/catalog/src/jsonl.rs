@@ -154,6 +154,7 @@ fn read_line(text: &[u8]) -> Result<Line, String> {
     // Sets of tools without servers exist: they are one server's then.
     let server = match object.get("server") {
         None | Some(Value::Null) => NO_SERVER.to_owned(),
+        Some(Value::String(text)) if text.trim().is_empty() => NO_SERVER.to_owned(),
         Some(_) => string("server")?,
     };
     let (label, name) = (string("id")?, string("name")?);

@@ -26,7 +26,7 @@ pub enum Error {
         /// What is wrong with it; quotes no more than a preview of the line.
         reason: String,
     },
-    /// A file holds nothing to work with: it is empty, or the slice filter left no query.
+    /// A file holds nothing to work with: give another.
     #[error("{}: {reason}", path.display())]
     Nothing {
         /// The file.

@@ -82,12 +82,29 @@ pub struct Lines<T> {
 
 #[derive(Deserialize)]
 struct RawQuery {
-    id: String,
+    id: RawId,
     query: String,
-    relevant: Vec<String>,
+    relevant: Vec<RawId>,
     slice: Option<String>,
     #[serde(default)]
-    groups: Option<Vec<Vec<String>>>,
+    groups: Option<Vec<Vec<RawId>>>,
+}
+
+/// Foreign sets number their queries, and their tools. A number is its digits, as in `tools.jsonl`.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "an id must be a text or a number")]
+enum RawId {
+    Text(String),
+    Number(serde_json::Number),
+}
+
+impl From<RawId> for String {
+    fn from(id: RawId) -> Self {
+        match id {
+            RawId::Text(text) => text,
+            RawId::Number(number) => number.to_string(),
+        }
+    }
 }
 
 /// The server of tools whose file names none.
@@ -232,11 +249,12 @@ fn same_tool_key(name: &str, description: &str) -> String {
 pub fn read_queries(path: &Path) -> Result<Lines<QueryLine>, Error> {
     let mut seen = BTreeSet::new();
     let (lines, sha256) = read_lines(path, |_, raw: RawQuery| {
+        let id = String::from(raw.id);
         if raw.query.trim().is_empty() {
-            return Err(format!("query `{}` has no text", preview(&raw.id)));
+            return Err(format!("query `{}` has no text", preview(&id)));
         }
         if raw.query.len() > MAX_QUERY_BYTES {
-            return Err(format!("query `{}` is longer than {MAX_QUERY_BYTES} bytes", preview(&raw.id)));
+            return Err(format!("query `{}` is longer than {MAX_QUERY_BYTES} bytes", preview(&id)));
         }
         if raw.slice.as_deref() == Some("all") {
             return Err("slice `all` is the whole set's name; call the slice something else".into());
@@ -244,15 +262,15 @@ pub fn read_queries(path: &Path) -> Result<Lines<QueryLine>, Error> {
         let relevant = unique(raw.relevant);
         let groups: Vec<Vec<String>> = raw.groups.unwrap_or_default().into_iter().map(unique).collect();
         if groups.iter().any(Vec::is_empty) {
-            return Err(format!("query `{}` has an empty group, which nothing can meet", preview(&raw.id)));
+            return Err(format!("query `{}` has an empty group, which nothing can meet", preview(&id)));
         }
         if let Some(stray) = groups.iter().flatten().find(|id| !relevant.contains(id)) {
-            return Err(format!("query `{}`: `{}` is in a group but not relevant", preview(&raw.id), preview(stray)));
+            return Err(format!("query `{}`: `{}` is in a group but not relevant", preview(&id), preview(stray)));
         }
-        if !seen.insert(raw.id.clone()) {
-            return Err(format!("a second query `{}`", preview(&raw.id)));
+        if !seen.insert(id.clone()) {
+            return Err(format!("a second query `{}`", preview(&id)));
         }
-        Ok(QueryLine { id: raw.id, query: raw.query, slice: raw.slice, labels: Labels { relevant, groups } })
+        Ok(QueryLine { id, query: raw.query, slice: raw.slice, labels: Labels { relevant, groups } })
     })?;
     if lines.is_empty() {
         return Err(Error::Nothing { path: path.into(), reason: "no query in it".into() });
@@ -260,9 +278,9 @@ pub fn read_queries(path: &Path) -> Result<Lines<QueryLine>, Error> {
     Ok(Lines { lines, sha256 })
 }
 
-fn unique(ids: Vec<String>) -> Vec<String> {
+fn unique(ids: Vec<RawId>) -> Vec<String> {
     let mut seen = BTreeSet::new();
-    ids.into_iter().filter(|id| seen.insert(id.clone())).collect()
+    ids.into_iter().map(String::from).filter(|id| seen.insert(id.clone())).collect()
 }
 
 /// Feeds each line that is not blank to `take`, `take` gives a reason for refusing the line.
@@ -336,6 +354,7 @@ mod tests {
             r#"1=pay ["a", "b"] [["a"], ["b"]]"#,
         );
         check_query(r#"{"id":"1","query":"pay","relevant":["a"],"groups":null,"slice":null}"#, r#"1=pay ["a"] []"#);
+        check_query(r#"{"id":1,"query":"pay","relevant":[7,"7",8],"groups":[[7]]}"#, r#"1=pay ["7", "8"] [["7"]]"#);
     }
 
     #[test]
@@ -344,6 +363,7 @@ mod tests {
         check_query("", "FILE: no query in it");
         check_query(&format!("{good}\n\n{{"), "FILE:3: EOF while parsing an object");
         check_query(&format!("{good}\n{good}"), "FILE:2: a second query `1`");
+        check_query(r#"{"id":"1","query":"pay","relevant":[{}]}"#, "FILE:1: an id must be a text or a number");
         check_query(r#"{"id":"1","query":"pay"}"#, "FILE:1: missing field `relevant`");
         check_query(r#"{"id":"1","query":" ","relevant":[]}"#, "FILE:1: query `1` has no text");
         check_query(r#"{"id":"1","query":"p","relevant":[],"slice":"all"}"#, "FILE:1: slice `all`");

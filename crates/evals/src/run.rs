@@ -223,8 +223,9 @@ fn keep_slices(queries: &mut Vec<QueryLine>, options: &RunOptions) -> Result<(),
     let there: BTreeSet<&str> = queries.iter().filter_map(|query| query.slice.as_deref()).collect();
     if let Some(missing) = options.slices.iter().find(|slice| !there.contains(slice.as_str())) {
         let there: Vec<&str> = there.into_iter().collect();
-        let reason = format!("no query of slice `{missing}`; there are: {}", there.join(", "));
-        return Err(Error::Nothing { path: options.queries.clone(), reason });
+        let file = options.queries.display();
+        let reason = format!("{file}: no query of slice `{missing}`; there are: {}", there.join(", "));
+        return Err(Error::Options(reason));
     }
     queries.retain(|query| query.slice.as_ref().is_some_and(|slice| options.slices.contains(slice)));
     Ok(())
