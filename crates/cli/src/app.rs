@@ -292,6 +292,7 @@ fn overlays(config: &Config) -> anyhow::Result<Overlays> {
                 key: mistake.key.clone(),
                 what: mistake.problem.clone(),
                 hint: None,
+                is_unset: false,
             });
             Err(crate::config::Mistakes(lines.collect()).into())
         }

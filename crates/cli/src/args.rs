@@ -326,6 +326,8 @@ pub(crate) enum Upstreams {
     Remove {
         /// Which
         name: String,
+        #[command(flatten)]
+        output: Output,
     },
     /// Copy upstreams from another program's file into the configuration
     Import {
@@ -334,6 +336,8 @@ pub(crate) enum Upstreams {
         /// Only show what would be written
         #[arg(long)]
         dry_run: bool,
+        #[command(flatten)]
+        output: Output,
     },
     /// Connect to each and show whether it works
     Check {
@@ -366,9 +370,25 @@ pub(crate) struct Add {
     /// A tag for all its tools. May be repeated
     #[arg(long, value_name = "TAG")]
     pub(crate) tag: Vec<String>,
+    /// Which file to write: the user's, or toolscout.toml in this folder [default: the one that would be read, else the user's]
+    #[arg(long, short = 's', value_enum)]
+    pub(crate) scope: Option<AddScope>,
     /// Replace an upstream of the same name
     #[arg(long)]
     pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// Which file to write, in the words of `claude mcp add`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AddScope {
+    /// This folder's file.
+    Local,
+    /// The user's file.
+    User,
+    /// This folder's file too: there is one for both.
+    Project,
 }
 
 /// How to speak to a server.

@@ -61,6 +61,13 @@ pub(crate) fn exit_of(error: &anyhow::Error) -> Exit {
     if let Some(refused) = error.chain().find_map(|cause| cause.downcast_ref::<Refused>()) {
         return refused.exit();
     }
+    let asks_wrong = |cause: &(dyn std::error::Error + 'static)| {
+        use toolscout_evals::Error;
+        matches!(cause.downcast_ref(), Some(Error::Options(_) | Error::UnknownArm { .. }))
+    };
+    if error.chain().any(asks_wrong) {
+        return Exit::Usage;
+    }
     let is_upstream = error.chain().any(|cause| cause.is::<toolscout_upstream::Error>());
     if is_upstream { Exit::Upstream } else { Exit::Failed }
 }
@@ -120,7 +127,13 @@ fn hint_of(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
             })+
         };
     }
-    first_hint!(toolscout_store::Error, toolscout_embed::Error, toolscout_upstream::Error, toolscout_catalog::Error);
+    first_hint!(
+        toolscout_store::Error,
+        toolscout_embed::Error,
+        toolscout_upstream::Error,
+        toolscout_catalog::Error,
+        toolscout_evals::Error
+    );
     None
 }
 

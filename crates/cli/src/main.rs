@@ -81,9 +81,14 @@ async fn dispatch(cli: Cli) -> Ended {
         Command::Eval(Eval::Compare(args)) => return commands::eval::compare(args),
         Command::Eval(Eval::Leaderboard(args)) => return commands::eval::leaderboard(&args),
         Command::Upstreams(Upstreams::Add(args)) => return commands::upstreams::add(&args, &flags, &outside),
-        Command::Upstreams(Upstreams::Remove { name }) => return commands::upstreams::remove(&name, &flags, &outside),
-        Command::Upstreams(Upstreams::Import { source, dry_run }) => {
-            return commands::upstreams::import(&source, dry_run, &flags, &outside);
+        Command::Upstreams(Upstreams::Remove { name, output }) => {
+            return commands::upstreams::remove(&name, output.json, &flags, &outside);
+        }
+        Command::Upstreams(Upstreams::Import { source, dry_run, output }) => {
+            return commands::upstreams::import(&source, dry_run, output.json, &flags, &outside);
+        }
+        Command::Config(ConfigCommand::Check(output)) => {
+            return commands::config::check(config::load(&flags, &outside), output.json);
         }
         Command::Doctor { licences: true, .. } => return commands::doctor::licences(),
         Command::Doctor { licences: false, output } => {
@@ -111,7 +116,6 @@ async fn dispatch(cli: Cli) -> Ended {
         Command::Lint(args) => commands::lint::lint(&args, &config).await,
         Command::Models(Models::List(output)) => commands::models::list(&config, output.json),
         Command::Models(Models::Verify(output)) => commands::models::verify(&config, output.json).await,
-        Command::Config(ConfigCommand::Check(output)) => commands::config::check(&config, output.json),
         Command::Upstreams(Upstreams::Check { upstreams, output }) => {
             commands::upstreams::check(&config, &upstreams, output.json).await
         }

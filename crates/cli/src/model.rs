@@ -155,7 +155,7 @@ impl Arrival {
 /// Whether to wait for a model that still loads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Patience {
-    /// Answer "busy" at once.
+    /// Say at once that it still loads.
     None,
     /// Wait: loading always ends.
     Endless,
@@ -175,7 +175,7 @@ impl Embed for LateModel {
 
     fn embed(&self, texts: &[&str], want: Want) -> Result<Vec<Embedding>, Error> {
         match self.arrival.get(self.patience) {
-            None => Err(Error::Busy { waiting: 0 }),
+            None => Err(Error::Loading),
             Some(Ok(embedder)) => embedder.embed(texts, want),
             Some(Err(reason)) => Err(Error::Open { model: self.info.id.clone(), source: reason.into() }),
         }

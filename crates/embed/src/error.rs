@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use toolscout_core::{Fault, Retry};
 
-/// Why there is no vector. All but [`Error::Busy`] mean: go on with the lexical index alone, and say so.
+/// Why there is no vector. All but [`Error::Busy`] and [`Error::Loading`] mean: go on with the lexical index alone, and say so.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file of the model folder cannot be read: point the configuration at a model folder.
@@ -86,6 +86,9 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The model is on its way: try again in a moment, or answer without the vector.
+    #[error("the embedding model still loads")]
+    Loading,
     /// Too many queries wait already: try again in a moment, or answer without the vector.
     #[error("{waiting} queries already wait for the embedding model")]
     Busy {
@@ -103,7 +106,7 @@ impl Error {
     /// Whether waiting can help.
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Busy { .. } => Retry::Later,
+            Self::Loading | Self::Busy { .. } => Retry::Later,
             Self::Read { .. }
             | Self::Manifest { .. }
             | Self::Unsupported { .. }
@@ -129,7 +132,7 @@ impl Error {
             Self::Open { .. } | Self::Inference { .. } => {
                 Some("check that the model folder and ONNX Runtime fit together")
             }
-            Self::Busy { .. } => None,
+            Self::Loading | Self::Busy { .. } => None,
         }
     }
 }

@@ -55,7 +55,11 @@ pub(crate) async fn import(config: &Config, file: &Path, is_json: bool) -> Ended
             screen::say(&format!("and {} more lines", imported.problems.len() - N_SHOWN));
         }
     }
-    Ok(if imported.n_tools == 0 { Exit::Failed } else { Exit::Done })
+    if imported.n_tools == 0 {
+        screen::say(&format!("error: no tool in {}", file.display()));
+        return Ok(Exit::Failed);
+    }
+    Ok(Exit::Done)
 }
 
 /// `catalog export [FILE]`.

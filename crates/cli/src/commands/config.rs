@@ -1,15 +1,32 @@
 //! `config check`.
 
-use crate::config::Config;
+use serde_json::json;
+
+use crate::config::{Config, Mistakes};
 use crate::fail::{Ended, Exit};
 use crate::screen;
 
-/// `config check`: that it is valid is shown by getting here; says where it comes from.
-pub(crate) fn check(config: &Config, is_json: bool) -> Ended {
+/// `config check`: whether it is valid, and where it comes from.
+pub(crate) fn check(read: Result<Config, Mistakes>, is_json: bool) -> Ended {
+    let config = match read {
+        Ok(config) => config,
+        Err(mistakes) if is_json => {
+            let mistake = |mistake: &crate::config::Mistake| {
+                json!({
+                    "file": mistake.place, "line": mistake.line, "key": mistake.key, "what": mistake.what,
+                    "hint": mistake.hint,
+                })
+            };
+            let mistakes: Vec<_> = mistakes.0.iter().map(mistake).collect();
+            screen::json(&json!({ "ok": false, "mistakes": mistakes }))?;
+            return Ok(Exit::Usage);
+        }
+        Err(mistakes) => return Err(mistakes.into()),
+    };
     let file = config.file.as_ref().map(|file| file.display().to_string());
     let n_enabled = config.raw.iter().filter(|raw| raw.enabled).count();
     if is_json {
-        screen::json(&serde_json::json!({
+        screen::json(&json!({
             "ok": true,
             "file": file,
             "data_dir": config.data_dir(),

@@ -55,7 +55,10 @@ const MARGIN: f32 = 0.2;
 /// `models verify`: checks every file against its manifest, loads the model and tries it.
 pub(crate) async fn verify(config: &Config, is_json: bool) -> Ended {
     let Some(source) = model::source(&config.settings) else {
-        screen::line("embedding is switched off")?;
+        match is_json {
+            true => screen::json(&serde_json::json!({ "ok": true, "from": null, "model": null }))?,
+            false => screen::line("embedding is switched off")?,
+        }
         return Ok(Exit::Done);
     };
     let (from, options) = (place(&source), model::options(&config.settings));

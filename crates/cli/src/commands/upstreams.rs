@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use serde::Serialize;
+use serde_json::json;
 use toolscout_core::UpstreamId;
 use toolscout_upstream::{CheckReport, CheckStatus, Pool, PoolOptions, UpstreamSpec};
 
-use crate::args::{Add, AddTransport};
-use crate::config::dialect::{ClientContext, UpstreamDefaults, read_own};
+use crate::args::{Add, AddScope, AddTransport};
+use crate::config::dialect::{ClientContext, RawTransport, UpstreamDefaults, read_own};
 use crate::config::mistake::{Reader, suggest};
 use crate::config::node::parse_toml;
 use crate::config::settings::Base;
@@ -20,7 +21,14 @@ use crate::{edit, mask, screen};
 
 /// `upstreams add`: writes a section, and nothing else of the file.
 pub(crate) fn add(args: &Add, flags: &Flags, outside: &Outside) -> Ended {
-    let path = file_to_write(flags, outside);
+    let path = match args.scope {
+        Some(_) if flags.config.is_some() => {
+            return Err(usage("both --scope and --config are given", "give one of them"));
+        }
+        Some(AddScope::User) => config::user_file(outside).context("this user has no configuration folder")?,
+        Some(AddScope::Local | AddScope::Project) => outside.cwd.join(config::FILE_NAME),
+        None => file_to_write(flags, outside),
+    };
     let mut document = edit::open(&path)?;
     let section = section_of(args)?;
     let is_taken = document.get("upstreams").and_then(|upstreams| upstreams.get(&args.name)).is_some();
@@ -30,33 +38,59 @@ pub(crate) fn add(args: &Add, flags: &Flags, outside: &Outside) -> Ended {
     }
     let text = format!("[upstreams.{}]\n{section}", toml_edit::Key::new(&args.name).display_repr());
     let upstream = read_section(&text, &path)?;
+    let mut found = Vec::new();
+    upstream.resolve(&mut found, outside, &UpstreamDefaults::coded());
+    // A variable may be set tomorrow. Anything else would make every later command refuse the file.
+    let (unset, mut wrong): (Vec<_>, Vec<_>) = found.into_iter().partition(|mistake| mistake.is_unset);
+    if !wrong.is_empty() {
+        for mistake in &mut wrong {
+            (mistake.place, mistake.line) = ("command line".to_owned(), None);
+        }
+        return Err(Mistakes(wrong).into());
+    }
     edit::put(&mut document, &upstream);
     edit::save(&path, &document)?;
-    screen::line(&format!("added `{}` to {}: {}", upstream.id, path.display(), mask::way(&upstream)))?;
-
-    let mut unset = Vec::new();
-    upstream.resolve(&mut unset, outside, &UpstreamDefaults::coded());
-    for mistake in &unset {
-        screen::say(&format!("note: {}", mistake.what));
+    let mut notes: Vec<String> = unset.into_iter().map(|mistake| mistake.what).collect();
+    if has_bare_secret(&upstream) {
+        notes.push("a secret now stands in that file in clear; ${VAR} instead keeps it in your environment".to_owned());
     }
-    let pairs = args.env.iter().filter_map(|pair| pair.split_once('='));
-    let headers = args.header.iter().filter_map(|pair| pair.split_once(':'));
-    if pairs.chain(headers).any(|(name, text)| mask::is_bare_secret(name, text)) {
-        screen::say("note: a secret now stands in that file in clear; ${VAR} instead keeps it in your environment");
+    let way = mask::way(&upstream);
+    if args.output.json {
+        screen::json(&json!({ "added": upstream.id, "file": path, "how": way, "notes": notes }))?;
+        return Ok(Exit::Done);
     }
+    screen::line(&format!("added `{}` to {}: {way}", upstream.id, path.display()))?;
+    say_notes(&notes);
     screen::say(&format!("next: toolscout upstreams check {}", upstream.id));
     Ok(Exit::Done)
+}
+
+fn say_notes(notes: &[String]) {
+    for note in notes {
+        screen::say(&format!("note: {note}"));
+    }
+}
+
+fn has_bare_secret(upstream: &RawUpstream) -> bool {
+    let (Some(RawTransport::Stdio { env: named, .. }) | Some(RawTransport::Http { headers: named, .. })) =
+        &upstream.transport
+    else {
+        return false;
+    };
+    named.iter().any(|(name, text)| mask::is_bare_secret(name, text))
 }
 
 /// The fields of the section, as `claude mcp add`'s grammar means them.
 fn section_of(args: &Add) -> anyhow::Result<toml_edit::Table> {
     let mut table = toml_edit::Table::new();
     let is_address = |text: &str| text.starts_with("http://") || text.starts_with("https://");
-    let (url, command) = match (&args.url, args.target.as_slice()) {
+    // `-e A=1 B=2 -- npx …` and, as in a shell, `-- A=1 npx …`: no program has such a name.
+    let (before, target) = args.target.split_at(args.target.iter().take_while(|word| is_assignment(word)).count());
+    let (url, command) = match (&args.url, target) {
         (Some(_), [_, ..]) => return Err(usage("both --url and a target are given", "give one of them")),
         (Some(url), []) => (Some(url.clone()), &[][..]),
         (None, [url]) if is_address(url) && args.transport != Some(AddTransport::Stdio) => (Some(url.clone()), &[][..]),
-        (None, []) => return known_section(args),
+        (None, []) if before.is_empty() => return known_section(args),
         (None, target) => (None, target),
     };
     if let Some(url) = url {
@@ -71,7 +105,7 @@ fn section_of(args: &Add) -> anyhow::Result<toml_edit::Table> {
                 ));
             }
         }
-        if !args.env.is_empty() {
+        if !args.env.is_empty() || !before.is_empty() {
             return Err(usage("--env is for a command", "an HTTP server takes --header"));
         }
         table["url"] = toml_edit::value(url);
@@ -101,7 +135,8 @@ fn section_of(args: &Add) -> anyhow::Result<toml_edit::Table> {
             table[key] = toml_edit::value(pairs.into_iter().collect::<toml_edit::InlineTable>());
         }
     };
-    let env = args.env.iter().map(|pair| split(pair, '=', "NAME=VALUE")).collect::<anyhow::Result<_>>()?;
+    let env =
+        args.env.iter().chain(before).map(|pair| split(pair, '=', "NAME=VALUE")).collect::<anyhow::Result<_>>()?;
     put(&mut table, "env", env);
     let headers = args.header.iter().map(|pair| split(pair, ':', "NAME: VALUE")).collect::<anyhow::Result<_>>()?;
     put(&mut table, "headers", headers);
@@ -109,6 +144,13 @@ fn section_of(args: &Add) -> anyhow::Result<toml_edit::Table> {
         table["tags"] = toml_edit::value(args.tag.iter().collect::<toml_edit::Array>());
     }
     Ok(table)
+}
+
+/// Whether a word is `NAME=value`, NAME as a variable may be called.
+fn is_assignment(word: &str) -> bool {
+    let name = word.split_once('=').map_or("", |(name, _)| name);
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 /// The section of a well-known public server, for `add time`. Its variables are taken from the environment.
@@ -153,8 +195,8 @@ fn read_section(text: &str, path: &Path) -> anyhow::Result<RawUpstream> {
     upstreams.into_iter().next().context("the new section is empty")
 }
 
-/// `upstreams remove`. Its tools leave the catalog with the next crawl, or at once when nobody else holds the store.
-pub(crate) fn remove(name: &str, flags: &Flags, outside: &Outside) -> Ended {
+/// `upstreams remove`. Its tools leave the catalog with the next crawl.
+pub(crate) fn remove(name: &str, is_json: bool, flags: &Flags, outside: &Outside) -> Ended {
     let path = file_to_write(flags, outside);
     let mut document = edit::open(&path)?;
     if !edit::remove(&mut document, name) {
@@ -169,13 +211,17 @@ pub(crate) fn remove(name: &str, flags: &Flags, outside: &Outside) -> Ended {
         return Err(told(Exit::Usage, format!("{} has no upstream `{name}`", path.display()), Some(hint)));
     }
     edit::save(&path, &document)?;
+    if is_json {
+        screen::json(&json!({ "removed": name, "file": path }))?;
+        return Ok(Exit::Done);
+    }
     screen::line(&format!("removed `{name}` from {}", path.display()))?;
     screen::say("note: its tools leave the catalog with the next crawl");
     Ok(Exit::Done)
 }
 
 /// `upstreams import`: copies definitions, unexpanded, from another program's file.
-pub(crate) fn import(source: &str, is_dry: bool, flags: &Flags, outside: &Outside) -> Ended {
+pub(crate) fn import(source: &str, is_dry: bool, is_json: bool, flags: &Flags, outside: &Outside) -> Ended {
     let path = file_to_write(flags, outside);
     let mut document = edit::open(&path)?;
     let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
@@ -200,11 +246,16 @@ pub(crate) fn import(source: &str, is_dry: bool, flags: &Flags, outside: &Outsid
     let label = if config::clients::is_path(source) { "imported" } else { source };
     let mut new = toml_edit::DocumentMut::new();
     let mut table = screen::table(&["upstream", "how", ""]);
+    let mut rows = Vec::new();
     let mut n_new = 0;
     for raw in found {
         let raw = settle(raw);
         let before = there.len();
         notes.extend(config::add_distinct(&mut there, raw.clone(), label));
+        let of = there.get(before).unwrap_or(&raw);
+        rows.push(json!({
+            "id": of.id, "how": mask::way(of), "new": there.len() > before, "enabled": of.enabled,
+        }));
         let Some(added) = there.get(before) else {
             table.add_row([raw.id.as_str(), &mask::way(&raw), "there already"]);
             continue;
@@ -214,26 +265,28 @@ pub(crate) fn import(source: &str, is_dry: bool, flags: &Flags, outside: &Outsid
         edit::put(&mut new, &mask::masked(added));
         table.add_row([added.id.as_str(), &mask::way(added), if added.enabled { "new" } else { "new, switched off" }]);
     }
+    if !is_dry && n_new > 0 {
+        edit::save(&path, &document)?;
+    }
+    let ended = if n_new == 0 && table.is_empty() { Exit::NoMatch } else { Exit::Done };
+    if is_json {
+        screen::json(&json!({ "file": path, "written": !is_dry && n_new > 0, "upstreams": rows, "notes": notes }))?;
+        return Ok(ended);
+    }
     if is_dry {
         screen::line(new.to_string().trim_end())?;
         screen::say(&format!("nothing written; {} would go to {}", screen::count(n_new, "upstream"), path.display()));
     } else {
-        if n_new > 0 {
-            edit::save(&path, &document)?;
-        }
         screen::print(&table, "nothing to import")?;
         screen::say(&format!("{} written to {}", screen::count(n_new, "upstream"), path.display()));
     }
-    for note in notes {
-        screen::say(&format!("note: {note}"));
-    }
-    Ok(if n_new == 0 && table.is_empty() { Exit::NoMatch } else { Exit::Done })
+    say_notes(&notes);
+    Ok(ended)
 }
 
 /// Makes a definition independent of the file it stood in: what refers to its folder is written out, and Gemini's `$VAR`
 /// gets its braces.
 fn settle(mut raw: RawUpstream) -> RawUpstream {
-    use crate::config::dialect::RawTransport;
     let scope = raw.scope.clone();
     let fix = |text: &mut String| *text = crate::config::expand::settle(text, &scope);
     match &mut raw.transport {
@@ -320,7 +373,6 @@ pub(crate) async fn known(config: &Config) -> Known {
 
 /// `upstreams list`: what is configured, and what the catalog or the running server knows of it.
 pub(crate) fn list(config: &Config, known: &Known, is_json: bool) -> Ended {
-    use crate::config::dialect::RawTransport;
     let rows: Vec<Row> = config
         .raw
         .iter()
@@ -345,7 +397,7 @@ pub(crate) fn list(config: &Config, known: &Known, is_json: bool) -> Ended {
         })
         .collect();
     if is_json {
-        screen::json(&serde_json::json!({ "upstreams": rows }))?;
+        screen::json(&json!({ "upstreams": rows }))?;
         return Ok(Exit::Done);
     }
     let mut table = screen::table(&["upstream", "state", "tools", "how", "tags", "from"]);
@@ -387,7 +439,7 @@ pub(crate) async fn check(config: &Config, which: &[String], is_json: bool) -> E
     let is_healthy = |checked: &Checked| matches!(checked.report.status, CheckStatus::Ok | CheckStatus::Disabled);
     let all_healthy = reports.iter().all(is_healthy);
     if is_json {
-        screen::json(&serde_json::json!({ "healthy": all_healthy, "upstreams": reports }))?;
+        screen::json(&json!({ "healthy": all_healthy, "upstreams": reports }))?;
     } else {
         print_check(&reports)?;
     }

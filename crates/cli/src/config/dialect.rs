@@ -125,9 +125,9 @@ pub(crate) fn read_own(reader: &mut Reader<'_>, table: &Node, folder: &Path) -> 
         let id = match UpstreamId::new(name) {
             Ok(id) => Some(id),
             Err(error) => {
-                let hint = UpstreamId::slug(name).ok().map(|slug| format!("call it `{slug}`"));
-                reader.wrong(node.line, &key, error.to_string(), hint);
-                None
+                let slug = UpstreamId::slug(name).ok();
+                reader.wrong(node.line, &key, error.to_string(), slug.as_ref().map(|slug| format!("call it `{slug}`")));
+                slug
             }
         };
         if !matches!(node.data, Data::Table(_)) {
@@ -280,7 +280,6 @@ fn is_ourselves(node: &Node, own_port: u16) -> bool {
 
 /// Fields that all dialects share, and those only one has. The id is a placeholder for the caller to fill.
 fn read_entry(reader: &mut Reader<'_>, name: &str, node: &Node, key: &str, scope: &Scope) -> Option<RawUpstream> {
-    let n_before = reader.mistakes.len();
     let at = |field: &str| format!("{key}.{field}");
     let field = |names: &[&'static str]| names.iter().find_map(|name| node.get(name).map(|value| (*name, value)));
     macro_rules! take {
@@ -341,9 +340,10 @@ fn read_entry(reader: &mut Reader<'_>, name: &str, node: &Node, key: &str, scope
             reader.wrong(node.line, &at("url"), "is missing", "an HTTP server needs a url");
             None
         }
-        (Kind::Unsaid, Some(_), Some(_)) => {
+        (Kind::Unsaid, Some(command), Some(url)) => {
             reader.wrong(node.line, key, "has both a command and a url", "keep one, or say which by `type`");
-            None
+            // Whichever is meant, what goes with it is looked at.
+            Some(if headers.is_empty() { stdio(command, reader) } else { http(url, HttpKind::Auto) })
         }
         (Kind::Unsaid, None, None) => {
             reader.wrong(node.line, key, "has neither a command nor a url", "give it `command` or `url`");
@@ -353,8 +353,8 @@ fn read_entry(reader: &mut Reader<'_>, name: &str, node: &Node, key: &str, scope
 
     let timeouts = read_timeouts(reader, node, key);
     let (allow, block) = read_filter(reader, node, key);
-    let is_broken = transport.is_none() && enabled;
-    if is_broken || reader.mistakes.len() > n_before {
+    // An entry with another mistake goes on: its variables are looked at too, so that all there is to mend is said at once.
+    if transport.is_none() && enabled {
         return None;
     }
     Some(RawUpstream {
@@ -487,7 +487,7 @@ impl RawUpstream {
                 return text.to_owned();
             }
             expand(text, &self.scope, outside).unwrap_or_else(|error| {
-                reader.wrong(self.line, &format!("{}.{field}", self.key), error.to_string(), error.hint());
+                reader.unexpandable(self.line, &format!("{}.{field}", self.key), &error);
                 String::new()
             })
         };

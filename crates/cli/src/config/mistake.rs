@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use super::expand::ExpandError;
 use super::node::{Data, Node};
 
 /// One mistake: where, what, and how to mend it. Holds no expanded value.
@@ -19,6 +20,8 @@ pub(crate) struct Mistake {
     pub(crate) what: String,
     /// What to write instead.
     pub(crate) hint: Option<String>,
+    /// Nothing is wrong but that a variable is not set here and now.
+    pub(crate) is_unset: bool,
 }
 
 impl fmt::Display for Mistake {
@@ -68,8 +71,29 @@ pub(crate) struct Reader<'a> {
 impl Reader<'_> {
     /// Notes a mistake and goes on.
     pub(crate) fn wrong(&mut self, line: Option<usize>, key: &str, what: impl Into<String>, hint: impl Into<Hint>) {
-        let mistake =
-            Mistake { place: self.place.clone(), line, key: key.to_owned(), what: what.into(), hint: hint.into().0 };
+        self.note(Mistake {
+            place: self.place.clone(),
+            line,
+            key: key.to_owned(),
+            what: what.into(),
+            hint: hint.into().0,
+            is_unset: false,
+        });
+    }
+
+    /// Notes that a text cannot be expanded.
+    pub(crate) fn unexpandable(&mut self, line: Option<usize>, key: &str, error: &ExpandError) {
+        self.note(Mistake {
+            place: self.place.clone(),
+            line,
+            key: key.to_owned(),
+            what: error.to_string(),
+            hint: Some(error.hint()),
+            is_unset: matches!(error, ExpandError::Unset(_)),
+        });
+    }
+
+    fn note(&mut self, mistake: Mistake) {
         // Two ways to one file (an import and `upstreams import`) must not double its mistakes.
         if !self.mistakes.contains(&mistake) {
             self.mistakes.push(mistake);
@@ -109,6 +133,7 @@ pub(crate) fn suggest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
         .min();
     match near {
         Some((_, candidate)) => Some(format!("did you mean `{candidate}`?")),
+        None if known.is_empty() => None,
         None if known.len() <= 12 => Some(format!("known here: {}", known.join(", "))),
         None => None,
     }
@@ -261,5 +286,6 @@ mod tests {
     fn suggestions_are_near_or_complete() {
         assert_eq!(suggest("concurency", ["ttl", "concurrency"]).as_deref(), Some("did you mean `concurrency`?"));
         assert_eq!(suggest("zzzzzz", ["ttl", "bind"]).as_deref(), Some("known here: ttl, bind"));
+        assert_eq!(suggest("zzzzzz", []), None);
     }
 }

@@ -303,7 +303,8 @@ const SETTINGS: [Setting; 51] = [
 /// Tables that are not made of settings.
 const OTHER_TABLES: [&str; 2] = ["upstreams", "policy"];
 
-/// The environment variable of a setting: `TOOLSCOUT_SERVER_BIND`. `data_dir` is `TOOLSCOUT_DATA`.
+/// The environment variable of a setting: `TOOLSCOUT_SERVER_BIND`. `data_dir` is `TOOLSCOUT_DATA`, short like its flag;
+/// [`apply_env`] takes it by its full name too.
 fn variable_of(key: &str) -> String {
     match key {
         "data_dir" => "TOOLSCOUT_DATA".to_owned(),
@@ -365,7 +366,10 @@ pub(crate) fn apply_env(settings: &mut Settings, reader: &mut Reader<'_>, base: 
         if !name.starts_with("TOOLSCOUT_") {
             break;
         }
-        match SETTINGS.iter().find(|setting| variable_of(setting.key) == *name) {
+        let means = |setting: &&Setting| {
+            variable_of(setting.key) == *name || (setting.key == "data_dir" && name == "TOOLSCOUT_DATA_DIR")
+        };
+        match SETTINGS.iter().find(means) {
             Some(setting) => (setting.read)(settings, reader, &Node::text(value), name, base),
             None if ELSEWHERE.contains(&name.as_str()) => {}
             None => unknown.push(name.clone()),
@@ -415,7 +419,7 @@ fn secret(reader: &mut Reader<'_>, node: &Node, key: &str, base: &Base<'_>, hint
         }
         Ok(text) => Some(Secret::new(text)),
         Err(error) => {
-            reader.wrong(node.line, key, error.to_string(), error.hint());
+            reader.unexpandable(node.line, key, &error);
             None
         }
     }

@@ -205,7 +205,7 @@ env = { KEY = "${input:key}", HALF = "${" }
     check(
         &[("here/toolscout.toml", toml), ("home/.cursor/mcp.json", cursor)],
         expect![[r#"
-            the configuration has 22 mistakes
+            the configuration has 24 mistakes
               /here/toolscout.toml:3: `sever`: is not a known key (did you mean `server`?)
               /here/toolscout.toml:5: `server.bind`: is not an address with a port (write 127.0.0.1:7411)
               /here/toolscout.toml:6: `server.prot`: is not a known key (known here: bind, allowed_hosts, allowed_origins, token, max_body_bytes, shutdown_grace)
@@ -224,7 +224,9 @@ env = { KEY = "${input:key}", HALF = "${" }
               /here/toolscout.toml:33: `upstreams.e.tools.alow`: is not a known key (did you mean `allow`?)
               /here/toolscout.toml:2: `import`: `cursro` is neither a known client nor a path (did you mean `cursor`?)
               /home/.cursor/mcp.json:3: `mcpServers.two.type`: `carrier-pigeon` is not a transport (known here: stdio, http, streamable-http, sse)
+              /here/toolscout.toml:20: `upstreams.b.headers.Authorization`: the variable `MISSING` is not set (set MISSING in the environment, or write ${MISSING:-default})
               /here/toolscout.toml:24: `upstreams.c.url`: must start with http:// or https://
+              /here/toolscout.toml:29: `upstreams.e.env.KEY`: `${input:key}` asks a person at the client program, which nobody can answer here (write ${KEY} and set that environment variable)
               /here/toolscout.toml:34: `upstreams.f.env.HALF`: `${` is never closed (write ${VAR})
               /here/toolscout.toml:34: `upstreams.f.env.KEY`: `${input:key}` asks a person at the client program, which nobody can answer here (write ${KEY} and set that environment variable)
               /home/.cursor/mcp.json:2: `mcpServers.one.env.K`: the variable `UNSET_ONE` is not set (set UNSET_ONE in the environment, or write ${UNSET_ONE:-default})"#]],

@@ -5,6 +5,8 @@
 //! 3. With a server running, the same commands answer the same through it; it goes quietly when told to.
 //! 4. No secret is ever printed, whatever the command.
 //! 5. Every mistake is reported at once, and errors say what to do.
+//! 6. What `upstreams add` writes is what the configuration reads again; what is wrong is not written.
+//! 7. Files of others are taken as far as they go, and what was left out is told.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where, no more")]
 
@@ -246,6 +248,110 @@ fn importing_copies_definitions_and_their_variables() {
     let unset = world.check(&["upstreams", "list"], 2);
     assert!(unset.err.contains("`upstreams.my-tool.env.K`: the variable `SOME_KEY` is not set"), "{}", unset.err);
     world.check(&["upstreams", "import", "./absent.json"], 2);
+}
+
+#[test]
+fn what_is_added_is_whole_and_can_be_read_again() {
+    let world = World::new();
+    let config = world.path("home/.config/toolscout/toolscout.toml");
+    for (args, expect) in [
+        (&["x", "--url", "ftp://x"][..], "`upstreams.x.url`: must start with http:// or https://"),
+        (&["x", "--url", "not an address"], "must start with http"),
+        (&["x", "--", "cmd", "${input:key}"], "`upstreams.x.args[0]`: `${input:key}` asks a person"),
+        (&["x", "--", "cmd", "${"], "`${` is never closed"),
+        (&["X_Y", "--", "cmd"], "call it `x-y`"),
+        (&["x", "--", "A=1"], "neither a command nor an address is given"),
+        (&["x", "-e", "A=1", "--url", "http://x"], "--env is for a command"),
+    ] {
+        let ran = world.check(&[&["upstreams", "add"], args].concat(), 2);
+        assert!(ran.err.contains(expect), "{args:?} {}", ran.err);
+        assert!(!config.exists(), "{args:?} wrote {}", std::fs::read_to_string(&config).unwrap());
+    }
+    // A variable may be set later.
+    let later = world.check(&["upstreams", "add", "later", "--url", "${BASE}/mcp"], 0);
+    assert!(later.err.contains("note: the variable `BASE` is not set"), "{}", later.err);
+    let removed = world.json(&["upstreams", "remove", "later", "--json"]);
+    assert_eq!(removed["removed"], "later");
+    // Variables before the program, as `claude mcp add -e` takes several and a shell has them.
+    let added = world.json(&["upstreams", "add", "env", "-e", "A=1", "API_KEY=2", "--json", "--", "cmd", "B=3"]);
+    assert_eq!((&added["added"], &added["how"]), (&"env".into(), &"cmd B=3".into()));
+    assert!(added["notes"][0].as_str().unwrap().contains("in clear"), "{added}");
+    world.check(&["upstreams", "add", "-s", "project", "here", "--", "C=3", "cmd"], 0);
+    let here = std::fs::read_to_string(world.path("here/toolscout.toml")).unwrap();
+    assert_eq!(here, "[upstreams.here]\ncommand = \"cmd\"\nenv = { C = \"3\" }\n");
+    assert_eq!(
+        std::fs::read_to_string(&config).unwrap(),
+        "[upstreams.env]\ncommand = \"cmd\"\nargs = [\"B=3\"]\nenv = { A = \"1\", API_KEY = \"2\" }\n"
+    );
+    world.write(
+        "here/mcp.json",
+        r#"{"mcpServers": {"here": {"command": "cmd", "env": {"C": "3"}}, "n": {"command": "n"}}}"#,
+    );
+    let imported = world.json(&["upstreams", "import", "./mcp.json", "--json"]);
+    let new: Vec<&Value> = imported["upstreams"].as_array().unwrap().iter().map(|row| &row["new"]).collect();
+    assert_eq!((new, &imported["written"]), (vec![&false.into(), &true.into()], &true.into()));
+    world.check(&["upstreams", "list"], 0);
+}
+
+#[test]
+fn every_mistake_of_a_configuration_is_told_to_programs_too() {
+    let world = World::new();
+    world.write(
+        "here/toolscout.toml",
+        "[server]\nbint = 1\n[upstreams.a]\ncommand = 'x'\nargs = 'y'\nenv = { K = '${UNSET}' }\n",
+    );
+    let wrong = world.check(&["config", "check", "--json"], 2);
+    let told: Value = serde_json::from_str(&wrong.out).unwrap();
+    let keys: Vec<&Value> = told["mistakes"].as_array().unwrap().iter().map(|mistake| &mistake["key"]).collect();
+    assert_eq!(keys, ["server.bint", "upstreams.a.args", "upstreams.a.env.K"], "{told:#}");
+    assert_eq!((&told["ok"], &told["mistakes"][0]["line"]), (&false.into(), &2.into()));
+    world.write("here/toolscout.toml", "");
+    let mut command = world.command(&["config", "check", "--json"]);
+    let ran = ran(command.env_remove("TOOLSCOUT_DATA").env("TOOLSCOUT_DATA_DIR", "/elsewhere").output().unwrap());
+    let told: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((&told["data_dir"], &told["notes"]), (&"/elsewhere".into(), &Value::Array(Vec::new())), "{told:#}");
+}
+
+#[test]
+fn odd_files_are_taken_as_far_as_they_go() {
+    let world = World::new();
+    let lines = [
+        r#"{"id":1,"server":"","name":"pay","description":"Pay an invoice","input_schema":"none"}"#,
+        r#"{"id":"two","server":null,"name":"send","description":null,"input_schema":null,"annotations":[]}"#,
+        "{broken",
+    ];
+    world.write("here/odd.jsonl", &format!("\u{feff}{}\r\n", lines.join("\r\n")));
+    let ran = world.check(&["catalog", "import", "odd.jsonl"], 0);
+    assert!(ran.err.contains("line 3 left out: not JSON"), "{}", ran.err);
+    let found = world.json(&["search", "pay an invoice", "--detail", "schema", "--json", "-n", "1"]);
+    assert_eq!(
+        (&found["tools"][0]["id"], &found["tools"][0]["input_schema"]),
+        (&"tools:pay".into(), &serde_json::json!({}))
+    );
+    let shown = world.json(&["tools", "show", "tools:send", "--json"]);
+    assert_eq!(
+        (shown["tools"][0].get("annotations"), &shown["tools"][0]["input_schema"]),
+        (None, &serde_json::json!({}))
+    );
+    for text in ["", "garbage\n"] {
+        world.write("here/empty.jsonl", text);
+        let ran = world.check(&["catalog", "import", "empty.jsonl"], 1);
+        assert!(ran.err.contains("error: no tool in empty.jsonl"), "{}", ran.err);
+    }
+    // Sets that number their queries and tools.
+    world.write("here/q.jsonl", r#"{"id":7,"query":"pay an invoice","relevant":[1],"slice":"s"}"#);
+    world.write("here/odd.jsonl", &lines[..2].join("\n"));
+    let run = ["eval", "run", "--catalog", "odd.jsonl", "--queries", "q.jsonl", "--arms", "hybrid"];
+    world.check(&[&run[..], &["--json", "out.json"]].concat(), 0);
+    let report: Value = serde_json::from_slice(&std::fs::read(world.path("here/out.json")).unwrap()).unwrap();
+    assert_eq!((&report["queries"][0]["id"], &report["queries"][0]["top"][0]["id"]), (&"7".into(), &"1".into()));
+    assert_eq!(report["arms"][0]["slices"][0]["metrics"]["recall@1"]["value"], 1.0);
+    for wrong in [["--k", "0"], ["--slices", "nosuch"]] {
+        world.check(&[&run[..], &wrong].concat(), 2);
+    }
+    world.write("here/q.jsonl", "{broken");
+    let ran = world.check(&run, 1);
+    assert!(ran.err.contains("q.jsonl:1:") && ran.err.contains("hint: the formats are described"), "{}", ran.err);
 }
 
 /// A server that ends with the test.
