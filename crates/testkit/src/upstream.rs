@@ -109,7 +109,8 @@ behaviours! {
     ExitsAfter = "exits-after",
     /// A modern call asks for input first and echoes what it gets.
     NeedsInput = "needs-input",
-    /// A tool with an `x-mcp-header` parameter that insists on the header, and one with an invalid annotation.
+    /// A tool with an `x-mcp-header` parameter that insists on the header, and one with an invalid annotation; together with
+    /// `ChangesTools` the header has another name after a call.
     HeaderTool = "header-tool",
     /// Writes its environment's `SCRIPTED_SECRET` to standard error and ends at once.
     LeaksAndDies = "leaks-and-dies",

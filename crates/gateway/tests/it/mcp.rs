@@ -10,6 +10,7 @@
 //! 8. A body that is no message is a 400 with the error that JSON-RPC has for it; a wrong content type stays a 415.
 //! 9. Results say that they are ours; a list that a token opens is private.
 
+use rmcp::model::{ArgumentInfo, CompleteRequestParams, Reference};
 use serde_json::{Value, json};
 use toolscout_core::Secret;
 use toolscout_gateway::{GatewayOptions, HttpOptions};
@@ -181,10 +182,12 @@ async fn what_is_not_served_says_so() {
         let instructions = info.instructions.clone().unwrap();
         assert!(instructions.contains("search_tools") && instructions.len() <= 2_000, "{instructions}");
         assert!(instructions.contains("forge"), "the digest names what there is: {instructions}");
+        let completion = CompleteRequestParams::new(Reference::for_prompt("p"), ArgumentInfo::new("a", ""));
         for error in [
             client.list_prompts(None).await.map(|_| ()).unwrap_err(),
             client.list_resources(None).await.map(|_| ()).unwrap_err(),
             client.list_resource_templates(None).await.map(|_| ()).unwrap_err(),
+            client.complete(completion.clone()).await.map(|_| ()).unwrap_err(),
         ] {
             assert!(error.to_string().contains("-32601") || format!("{error:?}").contains("32601"), "{error:?}");
         }

@@ -301,6 +301,12 @@ impl Server {
         })))
     }
 
+    /// What the parameter of `regional` is called as a header.
+    fn region_header(&self) -> &'static str {
+        let has_changed = self.does(Behave::ChangesTools) && self.changed.load(Ordering::SeqCst) > 0;
+        if has_changed { "Area" } else { "Region" }
+    }
+
     fn plain(name: &str) -> Value {
         json!({"name": name, "description": format!("Does {name}."), "inputSchema": {"type": "object"}})
     }
@@ -371,7 +377,7 @@ impl Server {
             ]);
         }
         if self.does(Behave::HeaderTool) {
-            let region = json!({"type": "string", "x-mcp-header": "Region"});
+            let region = json!({"type": "string", "x-mcp-header": self.region_header()});
             tools
                 .push(json!({"name": "regional", "inputSchema": {"type": "object", "properties": {"region": region}}}));
             let spaced = json!({"type": "string", "x-mcp-header": "not a token"});
@@ -438,7 +444,8 @@ impl Server {
             return Some(Ok(json!({"content": [{"type": "text", "text": "no such file"}], "isError": true})));
         }
         if self.does(Behave::HeaderTool) && params["name"] == "regional" && self.options.face.is_some() {
-            let given = headers.get("mcp-param-region").and_then(|value| value.to_str().ok());
+            let header = format!("mcp-param-{}", self.region_header().to_ascii_lowercase());
+            let given = headers.get(header).and_then(|value| value.to_str().ok());
             if given != params["arguments"]["region"].as_str() {
                 return Some(Err((-32020, "header and body differ".to_owned(), Value::Null)));
             }

@@ -96,6 +96,22 @@ async fn trap_12_header_parameters_are_sent_and_invalid_ones_cost_their_tool() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn trap_12_a_call_refused_for_its_headers_is_sent_once_more_after_listing() {
+    let script = Scripted::new(&[Behave::HeaderTool, Behave::ChangesTools]);
+    let (world, _serving) = over(Face::Streamable, HttpKind::Streamable, script, |_| {});
+    let counts = || [world.logged("got tools/call").len(), world.logged("got tools/list").len()];
+    world.call("regional", json!({"region": "eu-west"})).await.unwrap();
+    assert_eq!(counts(), [1, 1]);
+    // The header has another name by now; what this connection knows of it is old.
+    world.call("regional", json!({"region": "eu-west"})).await.unwrap();
+    assert_eq!(counts(), [3, 2], "refused, listed, sent again");
+    // A refusal that listing does not mend is told, after one more try.
+    let error = world.call("regional", json!({"region": 7})).await.unwrap_err();
+    assert!(matches!(error, Error::Rpc { code: -32020, .. }), "{error:?}");
+    assert_eq!(counts(), [5, 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn trap_3_malformed_tools_over_http_are_reported_and_the_rest_is_kept() {
     let (world, _serving) = over(Face::Streamable, HttpKind::Auto, Scripted::new(&[Behave::Malformed]), |_| {});
     let listing = world.list().await.unwrap();
