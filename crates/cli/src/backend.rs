@@ -292,7 +292,7 @@ impl Refused {
             "bad_request" | "invalid_arguments" | "bad_request_state" => Exit::Usage,
             "unknown_tool" | "unknown_selection" | "unknown_upstream" => Exit::NoMatch,
             "not_permitted" | "needs_confirmation" | "unauthorized" | "forbidden" => Exit::NotPermitted,
-            "quarantined" | "hostile_text" | "changed_definition" | "not_approved" => Exit::NotPermitted,
+            "quarantined" | "read_only" | "hostile_text" | "changed_definition" | "not_approved" => Exit::NotPermitted,
             code if code.starts_with("upstream_") => Exit::Upstream,
             _ => Exit::Failed,
         }
@@ -445,5 +445,33 @@ impl Server {
             Ok(problem) => Err(Refused { problem: problem.error, source: None }.into()),
             Err(_) => Err(anyhow::anyhow!("the running server answers {status}")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use toolscout_quality::HeldWhat;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(code: &str, expect: Exit) {
+        let problem =
+            ProblemBody { code: code.to_owned(), message: String::new(), hint: None, id: String::new(), details: None };
+        assert_eq!(Refused { problem, source: None }.exit(), expect, "{code}");
+    }
+
+    #[test]
+    fn what_was_refused_has_the_exit_code_that_fits() {
+        check("invalid_arguments", Exit::Usage);
+        check("unknown_tool", Exit::NoMatch);
+        check("needs_confirmation", Exit::NotPermitted);
+        // Withheld is 4, whatever for; only where the upstream itself is out of reach does it count as that.
+        check(HeldWhat::Tool.as_str(), Exit::NotPermitted);
+        check(HeldWhat::Writing.as_str(), Exit::NotPermitted);
+        check("changed_definition", Exit::NotPermitted);
+        check(HeldWhat::Upstream.as_str(), Exit::Upstream);
+        check("upstream_timeout", Exit::Upstream);
+        check("internal", Exit::Failed);
     }
 }

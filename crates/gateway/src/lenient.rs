@@ -36,7 +36,7 @@ pub fn search(object: &Map<String, Value>) -> Result<SearchRequest, Vec<Mistake>
     let limit = read.count(&["limit", "k", "top_k", "max_results", "n"], MAX_LIMIT);
     let detail = read.word(&["detail", "details", "detail_level", "detailLevel"], DETAILS).unwrap_or_default();
     let filters = filters(&mut read);
-    read.done(SearchRequest { query: bounded(query), limit, detail, filters })
+    read.done(SearchRequest { query: bounded(&query).to_owned(), limit, detail, filters })
 }
 
 /// Reads `get_tool_details`.
@@ -111,7 +111,7 @@ pub fn explain(object: &Map<String, Value>) -> Result<ExplainRequest, Vec<Mistak
 /// Reads `POST /v1/select`.
 pub fn select(object: &Map<String, Value>) -> Result<SelectRequest, Vec<Mistake>> {
     let mut read = Reader::new(object, &["query", "messages", "q"]);
-    let query = read.text(&["query", "q", "task"]).map(bounded);
+    let query = read.text(&["query", "q", "task"]).map(|query| bounded(&query).to_owned());
     let messages = match read.first(&["messages"]) {
         None => Vec::new(),
         Some((_, Value::Array(items))) => items.clone(),
@@ -167,9 +167,11 @@ const SIDE_EFFECTS: &[(&str, &str)] = &[
     ("none", "read"),
 ];
 
-fn bounded(query: String) -> String {
+/// A query without the spaces around it and without what nobody looks at.
+pub(crate) fn bounded(query: &str) -> &str {
+    let query = query.trim();
     match query.char_indices().nth(MAX_QUERY) {
-        Some((end, _)) => query[..end].to_owned(),
+        Some((end, _)) => &query[..end],
         None => query,
     }
 }

@@ -28,7 +28,7 @@ const MAX_STILL: u32 = 300;
 pub(crate) async fn replay(args: EvalReplay, config: &Config) -> Ended {
     let options = options_of(&args)?;
     let Backend::Here(app) = Backend::open(config).await? else {
-        let hint = "stop it, or point --data-dir at a copy of its data folder".to_owned();
+        let hint = "stop it, or point --data at a copy of its data folder".to_owned();
         return Err(told(Exit::Failed, "a running server holds the data folder", Some(hint)));
     };
     let (is_json, n_shown) = (args.output.json, args.show);

@@ -14,7 +14,7 @@ use tracing::{Instrument as _, info_span, warn};
 
 use super::resolve::{visible_upstream, visible_upstreams};
 use crate::error::OpError;
-use crate::lenient::{MAX_LIMIT, Mistake};
+use crate::lenient::{MAX_LIMIT, Mistake, bounded};
 use crate::plain;
 use crate::second::settled;
 use crate::selections::Kept;
@@ -69,7 +69,9 @@ pub(crate) async fn find(
     limit: Option<usize>,
     filters: &Filters,
 ) -> Result<Found, OpError> {
-    if text.trim().is_empty() {
+    // The command line asks past the reader of requests; its answers are the same.
+    let text = bounded(text);
+    if text.is_empty() {
         let message = "is required: what you want to do, in words".to_owned();
         return Err(OpError::BadRequest { mistakes: vec![Mistake { field: "query".to_owned(), message }] });
     }

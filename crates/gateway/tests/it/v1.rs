@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
-use toolscout_core::{Secret, UpstreamId};
-use toolscout_gateway::wire::RecrawlResponse;
-use toolscout_gateway::{HttpOptions, OpError, Recrawl};
+use toolscout_core::{Caller, Secret, UpstreamId};
+use toolscout_gateway::wire::{RecrawlResponse, SearchRequest};
+use toolscout_gateway::{HttpOptions, OpError, Recrawl, ops};
 use toolscout_policy::{Glob, Policy};
 use toolscout_testkit::e2e::http;
 
@@ -117,6 +117,18 @@ async fn search_tools_selections_and_quality() {
     assert_eq!(gateway.get("/healthz").await.0, 200);
     let (status, ready) = gateway.get("/readyz").await;
     assert_eq!((status, &ready["index_state"], &ready["n_tools"]), (200, &json!("hybrid"), &json!(6)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_is_cut_and_trimmed_whoever_asks() {
+    let gateway = start(Setup::default()).await;
+    let asked = format!("  read a text file {}", "and so on ".repeat(1_000));
+    let (_, found) = gateway.post("/v1/search", json!({"query": asked})).await;
+    let request = SearchRequest { query: asked, ..SearchRequest::default() };
+    let here = ops::search(&gateway.services, &Caller::local(""), request).await.unwrap();
+    let (_, before) = gateway.get(&format!("/v1/selections/{}", found["selection_id"].as_str().unwrap())).await;
+    let (_, after) = gateway.get(&format!("/v1/selections/{}", here.selection_id)).await;
+    assert_eq!((&before["query_hash"], &before["tools"]), (&after["query_hash"], &after["tools"]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
