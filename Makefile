@@ -21,7 +21,7 @@ conformance: ## The official MCP conformance suite, legs A, B and C (LEGS="A" fo
 	@tests/setup/conformance.sh $(LEGS)
 
 bench: ## The benchmarks behind the figures of README.
-	cargo bench --workspace
+	cargo bench --workspace --bench '*'
 
 deny: ## Check licences, bans and sources of all dependencies (with cargo-deny where it is installed).
 	@tests/setup/deny.sh

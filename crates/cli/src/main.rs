@@ -101,7 +101,11 @@ async fn dispatch(cli: Cli) -> Ended {
     }
     let config = config::load(&flags, &outside)?;
     for note in &config.notes {
-        tracing::debug!("{note}");
+        // A server may run for months with a misspelt variable.
+        match &command {
+            Command::Serve(_) => tracing::info!("{note}"),
+            _ => tracing::debug!("{note}"),
+        }
     }
     match command {
         Command::Serve(args) => commands::serve::serve(&args, &config).await,

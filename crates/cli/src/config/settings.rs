@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use toolscout_catalog::{AutoApprove, Trust};
 use toolscout_core::{Secret, SideEffect, ToolId};
 use toolscout_gateway::{Exposure, JudgeOptions, MetricsOptions};
-use toolscout_policy::Policy;
+use toolscout_policy::{Effect, Glob, Policy};
 use toolscout_scan::{Action, ScanOptions};
 
 use super::dialect::read_trust;
@@ -300,6 +300,14 @@ const SETTINGS: [Setting; 51] = [
     setting!("definitions.auto_approve", definitions.auto_approve, |r, n, at, base| auto_approve(r, n, at)),
 ];
 
+/// What the environment may set of `[policy]`. In files its shape belongs to `policy`; rules are tables, which no variable holds.
+const POLICY: [Setting; 4] = [
+    setting!("policy.default", policy.default, |r, n, at, base| policy_effect(r, n, at).map(Some)),
+    setting!("policy.max_side_effect", policy.max_side_effect, |r, n, at, base| effect(r, n, at).map(Some)),
+    setting!("policy.allow", policy.allow, |r, n, at, base| globs(r, n, at)),
+    setting!("policy.deny", policy.deny, |r, n, at, base| globs(r, n, at)),
+];
+
 /// Tables that are not made of settings.
 const OTHER_TABLES: [&str; 2] = ["upstreams", "policy"];
 
@@ -360,7 +368,7 @@ fn apply_section(settings: &mut Settings, reader: &mut Reader<'_>, section: &str
 /// Applies `TOOLSCOUT_…` variables over what is there. Returns those that name no setting: they may be a user's own, for
 /// `${…}`, and are only worth a warning.
 pub(crate) fn apply_env(settings: &mut Settings, reader: &mut Reader<'_>, base: &Base<'_>) -> Vec<String> {
-    const ELSEWHERE: [&str; 3] = ["TOOLSCOUT_CONFIG", "TOOLSCOUT_LOG_FORMAT", "TOOLSCOUT_URL"];
+    const ELSEWHERE: [&str; 2] = ["TOOLSCOUT_CONFIG", "TOOLSCOUT_LOG_FORMAT"];
     let mut unknown = Vec::new();
     for (name, value) in base.outside.env.range("TOOLSCOUT_".to_owned()..) {
         if !name.starts_with("TOOLSCOUT_") {
@@ -369,9 +377,18 @@ pub(crate) fn apply_env(settings: &mut Settings, reader: &mut Reader<'_>, base: 
         let means = |setting: &&Setting| {
             variable_of(setting.key) == *name || (setting.key == "data_dir" && name == "TOOLSCOUT_DATA_DIR")
         };
-        match SETTINGS.iter().find(means) {
+        match SETTINGS.iter().chain(&POLICY).find(means) {
             Some(setting) => (setting.read)(settings, reader, &Node::text(value), name, base),
             None if ELSEWHERE.contains(&name.as_str()) => {}
+            // A bound that does not hold is worse than none: whoever set it relies on it.
+            None if name.starts_with("TOOLSCOUT_POLICY_") => {
+                reader.wrong(
+                    None,
+                    name,
+                    "is nothing that a variable can say",
+                    "write it in [policy] of toolscout.toml",
+                );
+            }
             None => unknown.push(name.clone()),
         }
     }
@@ -551,6 +568,21 @@ fn effect(reader: &mut Reader<'_>, node: &Node, key: &str) -> Option<SideEffect>
         reader.wrong(node.line, key, "is not a side effect", suggest(&text, known.map(SideEffect::as_str)));
     }
     found
+}
+
+fn policy_effect(reader: &mut Reader<'_>, node: &Node, key: &str) -> Option<Effect> {
+    match reader.text(node, key)?.as_str() {
+        "allow" => Some(Effect::Allow),
+        "deny" => Some(Effect::Deny),
+        other => {
+            reader.wrong(node.line, key, "is neither allow nor deny", suggest(other, ["allow", "deny"]));
+            None
+        }
+    }
+}
+
+fn globs(reader: &mut Reader<'_>, node: &Node, key: &str) -> Option<Vec<Glob>> {
+    Some(reader.texts(node, key)?.iter().map(|text| Glob::new(text)).collect())
 }
 
 fn action(reader: &mut Reader<'_>, node: &Node, key: &str) -> Option<Action> {

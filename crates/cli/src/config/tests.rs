@@ -147,6 +147,28 @@ fn later_layers_win() {
 }
 
 #[test]
+fn the_environment_sets_the_policy_too_or_says_that_it_cannot() {
+    let file =
+        "[policy]\nmax_side_effect = 'destructive'\ndeny = ['a:*']\n[[policy.rules]]\neffect = 'deny'\ntags = ['x']";
+    let world = World::new(&[("here/toolscout.toml", file)])
+        .env("TOOLSCOUT_POLICY_MAX_SIDE_EFFECT", "read")
+        .env("TOOLSCOUT_POLICY_DENY", "b:*, c:d");
+    let policy = world.load().unwrap().settings.policy;
+    assert_eq!(policy.max_side_effect, Some(toolscout_core::SideEffect::Read));
+    assert_eq!((policy.deny.len(), policy.rules.len(), policy.allow.len()), (2, 1, 0));
+    let world = World::new(&[])
+        .env("TOOLSCOUT_POLICY_DEFAULT", "denied")
+        .env("TOOLSCOUT_POLICY_MAX_SIDE_EFFECT", "none")
+        .env("TOOLSCOUT_POLICY_RULES", "x");
+    expect![[r#"
+        the configuration has 3 mistakes
+          environment: `TOOLSCOUT_POLICY_DEFAULT`: is neither allow nor deny (did you mean `deny`?)
+          environment: `TOOLSCOUT_POLICY_MAX_SIDE_EFFECT`: is not a side effect (known here: read, write, destructive)
+          environment: `TOOLSCOUT_POLICY_RULES`: is nothing that a variable can say (write it in [policy] of toolscout.toml)"#]]
+    .assert_eq(&world.show());
+}
+
+#[test]
 fn the_nearest_file_is_read() {
     let files =
         [("here/toolscout.toml", "[crawl]\nttl = 1"), ("home/.config/toolscout/toolscout.toml", "[crawl]\nttl = 2")];
