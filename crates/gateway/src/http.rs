@@ -150,7 +150,7 @@ async fn refuse_body(axum::extract::State(max): axum::extract::State<usize>, req
     let body = match read_body(body, max).await {
         Ok(body) => body,
         Err(error) => {
-            let fault = lines::Fault::unread(error.to_string());
+            let fault = lines::Fault::unread(error.for_model());
             return (error.outside().status, Json(fault.answer())).into_response();
         }
     };

@@ -235,7 +235,9 @@ pub(crate) fn import(source: &str, is_dry: bool, is_json: bool, flags: &Flags, o
     }
     let settings = config::Settings::default();
     let own_port = settings.server.bind.port();
-    let context = ClientContext { overridden: &[], own_port, home: outside.home.as_deref() };
+    // What our file only switches off is wanted from nobody.
+    let off = there.iter().filter(|raw| raw.transport.is_none()).map(|raw| raw.id.clone()).collect::<Vec<_>>();
+    let context = ClientContext { overridden: &off, own_port, home: outside.home.as_deref() };
     let mut notes = Vec::new();
     let base = Base { folder: &outside.cwd, outside };
     let found = config::import(source, ("command line", None), &base, &context, &mut mistakes, &mut notes);

@@ -55,9 +55,21 @@ impl fmt::Display for Mistakes {
                 write!(f, "the configuration has {} mistakes", many.len())?;
                 many.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))
             }
+        }?;
+        // Nobody wants to change another program's file to start this one.
+        let is_imported = |mistake: &Mistake| IMPORTED.iter().any(|root| mistake.key.starts_with(root));
+        if self.0.iter().any(is_imported) {
+            write!(
+                f,
+                "\n  an imported upstream is left out by [upstreams.NAME] with enabled = false in toolscout.toml"
+            )?;
         }
+        Ok(())
     }
 }
+
+/// How the keys of upstreams begin in the files of other programs.
+const IMPORTED: [&str; 5] = ["mcpServers.", "servers.", "mcp_servers.", "mcp.", "projects."];
 
 /// Where a reader stands, and the mistakes it has met so far.
 #[derive(Debug)]

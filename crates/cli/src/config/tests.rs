@@ -251,7 +251,8 @@ env = { KEY = "${input:key}", HALF = "${" }
               /here/toolscout.toml:29: `upstreams.e.env.KEY`: `${input:key}` asks a person at the client program, which nobody can answer here (write ${KEY} and set that environment variable)
               /here/toolscout.toml:34: `upstreams.f.env.HALF`: `${` is never closed (write ${VAR})
               /here/toolscout.toml:34: `upstreams.f.env.KEY`: `${input:key}` asks a person at the client program, which nobody can answer here (write ${KEY} and set that environment variable)
-              /home/.cursor/mcp.json:2: `mcpServers.one.env.K`: the variable `UNSET_ONE` is not set (set UNSET_ONE in the environment, or write ${UNSET_ONE:-default})"#]],
+              /home/.cursor/mcp.json:2: `mcpServers.one.env.K`: the variable `UNSET_ONE` is not set (set UNSET_ONE in the environment, or write ${UNSET_ONE:-default})
+              an imported upstream is left out by [upstreams.NAME] with enabled = false in toolscout.toml"#]],
     );
 }
 
@@ -426,7 +427,8 @@ fn claude_code_project() {
         expect![[r#"
             the configuration has 2 mistakes
               /here/../work/.mcp.json:2: `mcpServers.socket.type`: WebSocket is no MCP transport and is not supported (use the server's http address)
-              /here/../work/.mcp.json:3: `mcpServers.helper.headersHelper`: a program that makes headers is not supported (write the header in [upstreams.…] of toolscout.toml, its value as ${VAR})"#]],
+              /here/../work/.mcp.json:3: `mcpServers.helper.headersHelper`: a program that makes headers is not supported (write the header in [upstreams.…] of toolscout.toml, its value as ${VAR})
+              an imported upstream is left out by [upstreams.NAME] with enabled = false in toolscout.toml"#]],
     );
 }
 
@@ -460,7 +462,8 @@ fn cursor() {
         }}"#,
         expect![[r#"
             the configuration has a mistake
-              /here/../proj/.cursor/mcp.json:2: `mcpServers.py.env_file`: cannot read /proj/.env.absent: No such file or directory (os error 2)"#]],
+              /here/../proj/.cursor/mcp.json:2: `mcpServers.py.env_file`: cannot read /proj/.env.absent: No such file or directory (os error 2)
+              an imported upstream is left out by [upstreams.NAME] with enabled = false in toolscout.toml"#]],
     );
     check_client(
         "home/.cursor/mcp.json",
@@ -494,7 +497,8 @@ fn vscode() {
         r#"{"servers": {"gh": {"type": "http", "url": "https://x", "headers": {"Authorization": "Bearer ${input:my-key}"}}}}"#,
         expect![[r#"
             the configuration has a mistake
-              /here/../proj/.vscode/mcp.json:1: `servers.gh.headers.Authorization`: `${input:my-key}` asks a person at the client program, which nobody can answer here (write ${MY_KEY} and set that environment variable)"#]],
+              /here/../proj/.vscode/mcp.json:1: `servers.gh.headers.Authorization`: `${input:my-key}` asks a person at the client program, which nobody can answer here (write ${MY_KEY} and set that environment variable)
+              an imported upstream is left out by [upstreams.NAME] with enabled = false in toolscout.toml"#]],
     );
     check_client(
         "home/settings.json",

@@ -291,6 +291,14 @@ fn what_is_added_is_whole_and_can_be_read_again() {
     let new: Vec<&Value> = imported["upstreams"].as_array().unwrap().iter().map(|row| &row["new"]).collect();
     assert_eq!((new, &imported["written"]), (vec![&false.into(), &true.into()], &true.into()));
     world.check(&["upstreams", "list"], 0);
+    // One that nobody can use keeps out none of the others, once it is switched off.
+    world
+        .write("here/mcp.json", r#"{"mcpServers": {"ws": {"type": "ws", "url": "ws://x"}, "good": {"command": "g"}}}"#);
+    let refused = world.check(&["upstreams", "import", "./mcp.json"], 2);
+    assert!(refused.err.contains("left out by [upstreams.NAME] with enabled = false"), "{}", refused.err);
+    world.write("here/toolscout.toml", "[upstreams.ws]\nenabled = false\n");
+    let imported = world.json(&["upstreams", "import", "./mcp.json", "--json"]);
+    assert_eq!(imported["upstreams"][0]["id"], "good", "{imported}");
 }
 
 #[test]
