@@ -108,7 +108,7 @@ async fn dispatch(cli: Cli) -> Ended {
         }
     }
     match command {
-        Command::Serve(args) => commands::serve::serve(&args, &config).await,
+        Command::Serve(args) => commands::serve::serve(&args, &config, cli.global.log_format).await,
         Command::Crawl(args) => commands::crawl::crawl(&config, &args.upstreams, args.output.json).await,
         Command::Catalog(CatalogCommand::Import { file, output }) => {
             commands::catalog::import(&config, &file, output.json).await

@@ -11,14 +11,14 @@ use toolscout_gateway::{HttpOptions, Served, serve_http, serve_stdio};
 use toolscout_upstream::UpstreamSpec;
 
 use crate::app::{App, Use};
-use crate::args::Serve;
+use crate::args::{LogFormat, Serve};
 use crate::backend::{Held, ServerFile, hold};
 use crate::config::Config;
 use crate::fail::{Ended, Exit, Told, told};
 use crate::screen;
 
 /// `serve [--stdio] [--demo]`.
-pub(crate) async fn serve(args: &Serve, config: &Config) -> Ended {
+pub(crate) async fn serve(args: &Serve, config: &Config, logs: LogFormat) -> Ended {
     let opened = match hold(config).await? {
         Held::Here(opened) => opened,
         #[cfg(unix)]
@@ -54,7 +54,7 @@ pub(crate) async fn serve(args: &Serve, config: &Config) -> Ended {
     let ended = if args.stdio {
         over_stdio(&app, config, &shutdown).await
     } else {
-        over_http(&app, config, &shutdown, specs.len()).await
+        over_http(&app, config, &shutdown, specs.len(), logs).await
     };
     tracing::info!("closing");
     // Clients that were passed on to us end with us; theirs start anew.
@@ -72,7 +72,13 @@ async fn pass_on(config: &Config) -> anyhow::Result<bool> {
     crate::pipe::join(config.data_dir(), &shutdown).await
 }
 
-async fn over_http(app: &App, config: &Config, shutdown: &CancellationToken, n_upstreams: usize) -> anyhow::Result<()> {
+async fn over_http(
+    app: &App,
+    config: &Config,
+    shutdown: &CancellationToken,
+    n_upstreams: usize,
+    logs: LogFormat,
+) -> anyhow::Result<()> {
     let options = http_options(config);
     let bind = options.bind;
     let is_open = !bind.ip().is_loopback() && options.token.is_none();
@@ -86,16 +92,25 @@ async fn over_http(app: &App, config: &Config, shutdown: &CancellationToken, n_u
     })?;
     let base = base_url(addr);
     let _file = Announced::write(config.data_dir(), &base, None)?;
+    match logs {
+        LogFormat::Text => greet(&base, n_upstreams),
+        // Whoever reads lines of JSON reads nothing else.
+        LogFormat::Json => tracing::info!(base, n_upstreams, "toolscout serves"),
+    }
+    if is_open {
+        tracing::warn!(%bind, "anyone who reaches this address may call tools: set server.token");
+    }
+    done.await.context("the server ended early")
+}
+
+/// Says to a person how to connect.
+fn greet(base: &str, n_upstreams: usize) {
     screen::say(&format!("toolscout serves {} at {base}", screen::count(n_upstreams, "upstream")));
     screen::say(&format!("  MCP      {base}/mcp      claude mcp add --transport http toolscout {base}/mcp"));
     screen::say(&format!("  sidecar  {base}/v1/select   described at {base}/openapi.json"));
     if n_upstreams == 0 {
         screen::say("  no upstream is configured: `toolscout upstreams add NAME -- COMMAND`, or try `serve --demo`");
     }
-    if is_open {
-        tracing::warn!(%bind, "anyone who reaches this address may call tools: set server.token");
-    }
-    done.await.context("the server ended early")
 }
 
 /// Standard streams for one client, and a port with a token of its own for our other commands.

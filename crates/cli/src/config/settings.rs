@@ -243,8 +243,8 @@ macro_rules! setting {
 }
 
 const SETTINGS: [Setting; 51] = [
-    setting!("data_dir", data_dir, |r, n, at, base| r.text(n, at).map(|t| Some(base.outside.path(&t, base.folder)))),
-    setting!("cards", cards, |r, n, at, base| r.text(n, at).map(|t| Some(base.outside.path(&t, base.folder)))),
+    setting!("data_dir", data_dir, |r, n, at, base| path(r, n, at, base).map(Some)),
+    setting!("cards", cards, |r, n, at, base| path(r, n, at, base).map(Some)),
     setting!("import", import, |r, n, at, base| r.texts(n, at)),
     setting!("server.bind", server.bind, |r, n, at, base| address(r, n, at)),
     setting!("server.allowed_hosts", server.allowed_hosts, |r, n, at, base| r.texts(n, at)),
@@ -257,9 +257,7 @@ const SETTINGS: [Setting; 51] = [
     setting!("embedding.model", embedding.model, |r, n, at, base| model(r, n, at, base)),
     setting!("embedding.threads", embedding.threads, |r, n, at, base| r.number(n, at, 0..=256)),
     setting!("embedding.query_cache", embedding.query_cache, |r, n, at, base| r.number(n, at, 0..=1_000_000)),
-    setting!("embedding.runtime", embedding.runtime, |r, n, at, base| {
-        r.text(n, at).map(|t| Some(base.outside.path(&t, base.folder)))
-    }),
+    setting!("embedding.runtime", embedding.runtime, |r, n, at, base| path(r, n, at, base).map(Some)),
     setting!("index.dense", index.dense, |r, n, at, base| dense(r, n, at)),
     setting!("index.hnsw_from", index.hnsw_from, |r, n, at, base| r.number(n, at, 0..=100_000_000).map(Some)),
     setting!("crawl.ttl", crawl.ttl, |r, n, at, base| positive(r, n, at)),
@@ -422,6 +420,22 @@ fn address(reader: &mut Reader<'_>, node: &Node, key: &str) -> Option<SocketAddr
     address
 }
 
+/// A path. In a file, variables are replaced: a folder called `${HOME}` is what nobody means.
+fn path(reader: &mut Reader<'_>, node: &Node, key: &str, base: &Base<'_>) -> Option<PathBuf> {
+    let text = reader.text(node, key)?;
+    if node.line.is_none() {
+        return Some(base.outside.path(&text, base.folder));
+    }
+    let scope = Scope { workspace: base.folder.to_owned(), dollar: Dollar::Braced };
+    match expand(&text, &scope, base.outside) {
+        Ok(text) => Some(base.outside.path(&text, base.folder)),
+        Err(error) => {
+            reader.unexpandable(node.line, key, &error);
+            None
+        }
+    }
+}
+
 fn secret(reader: &mut Reader<'_>, node: &Node, key: &str, base: &Base<'_>, hint: &str) -> Option<Secret> {
     let text = reader.text(node, key)?;
     // A value from the environment is the secret itself.
@@ -447,7 +461,7 @@ fn model(reader: &mut Reader<'_>, node: &Node, key: &str, base: &Base<'_>) -> Op
     match text.as_str() {
         "builtin" => Some(ModelChoice::Builtin),
         "off" => Some(ModelChoice::Off),
-        path if path.contains(['/', '\\', '.']) => Some(ModelChoice::Dir(base.outside.path(path, base.folder))),
+        folder if folder.contains(['/', '\\', '.', '$']) => path(reader, node, key, base).map(ModelChoice::Dir),
         _ => {
             reader.wrong(node.line, key, "is not a model", "write builtin, off, or the path of a model's folder");
             None
@@ -462,7 +476,7 @@ fn cross_encoder(reader: &mut Reader<'_>, node: &Node, key: &str, base: &Base<'_
             reader.wrong(node.line, key, "is empty", "write off, or the path of a cross-encoder's folder");
             None
         }
-        path => Some(Some(base.outside.path(path, base.folder))),
+        _ => path(reader, node, key, base).map(Some),
     }
 }
 

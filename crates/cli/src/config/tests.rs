@@ -147,6 +147,21 @@ fn later_layers_win() {
 }
 
 #[test]
+fn variables_stand_in_paths_too() {
+    let file =
+        "data_dir = '${WHERE}/data'\ncards = '~/cards'\n[embedding]\nmodel = '${WHERE}/model'\nruntime = '${GONE}/x'";
+    let world = World::new(&[("here/toolscout.toml", file)]).env("WHERE", "/w");
+    expect![[r#"
+        the configuration has a mistake
+          /here/toolscout.toml:5: `embedding.runtime`: the variable `GONE` is not set (set GONE in the environment, or write ${GONE:-default})"#]]
+    .assert_eq(&world.show());
+    let settings = world.env("GONE", "/g").load().unwrap().settings;
+    assert_eq!(settings.data_dir, Some(PathBuf::from("/w/data")));
+    assert_eq!(settings.embedding.model, settings::ModelChoice::Dir("/w/model".into()));
+    assert!(settings.cards.unwrap().ends_with("home/cards"));
+}
+
+#[test]
 fn the_environment_sets_the_policy_too_or_says_that_it_cannot() {
     let file =
         "[policy]\nmax_side_effect = 'destructive'\ndeny = ['a:*']\n[[policy.rules]]\neffect = 'deny'\ntags = ['x']";

@@ -385,9 +385,11 @@ fn commands_go_through_the_server_that_holds_the_store() {
         assert!(serving.0.try_wait().unwrap().is_none(), "the server ended");
         std::thread::sleep(Duration::from_millis(20));
     }
-    // Words answer at once; the vectors follow when the model is there.
+    // Words answer at once, and these words alone find nothing; the vectors follow when the model is there.
     let after = loop {
-        let answer = world.json(&["search", "dim the lights", "--json"]);
+        let ran = world.run(&["search", "dim the lights", "--json"]);
+        assert!(matches!(ran.code, 0 | 3), "{}", ran.err);
+        let answer: Value = serde_json::from_str(&ran.out).unwrap();
         if answer["index_state"] == before["index_state"] {
             break answer;
         }
@@ -432,6 +434,25 @@ fn commands_go_through_the_server_that_holds_the_store() {
     assert!(serving.0.wait().unwrap().success());
     assert!(!note.exists(), "the address is withdrawn");
     world.check(&["catalog", "export"], 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn logs_in_json_are_json_and_nothing_else() {
+    let world = World::new();
+    let mut command = world.command(&["--log-format", "json", "serve"]);
+    let mut serving = Serving(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+    while !world.path("data/server.json").exists() {
+        assert!(serving.0.try_wait().unwrap().is_none(), "the server ended");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(Command::new("kill").args(["-TERM", &serving.0.id().to_string()]).status().unwrap().success());
+    let mut logs = String::new();
+    std::io::Read::read_to_string(&mut serving.0.stderr.take().unwrap(), &mut logs).unwrap();
+    let told: Vec<Value> =
+        logs.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect();
+    let serves = told.iter().find(|line| line["message"] == "toolscout serves").unwrap_or_else(|| panic!("{logs}"));
+    assert!(serves["base"].as_str().unwrap().starts_with("http://127.0.0.1:"), "{serves}");
 }
 
 #[test]
