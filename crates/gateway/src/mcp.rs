@@ -32,7 +32,7 @@ use crate::wire::CallRequest;
 use crate::{lenient, metatools, ops};
 
 pub(crate) use self::convert::incident;
-use self::convert::{Speaks, answer, bad_state, complete, failure, protocol_error, sign};
+use self::convert::{Speaks, answer, bad_state, brief, complete, failure, protocol_error, sign};
 use self::list::Lists;
 
 /// Asks `tools/list` for the tools that fit a query.
@@ -108,7 +108,7 @@ impl Mcp {
                 Err(error) => Err(error),
             },
             metatools::EXPLAIN_SELECTION => match lenient::explain(&arguments).map_err(bad) {
-                Ok(asked) => ops::explain(services, &caller, asked).await.and_then(|why| answer(&why)),
+                Ok(asked) => ops::explain(services, &caller, asked).await.and_then(|why| answer(&brief(why))),
                 Err(error) => Err(error),
             },
             _ => match lenient::call(&arguments).map_err(bad) {

@@ -21,4 +21,4 @@ pub use search::search;
 pub use select::select_for_model;
 
 pub(crate) use resolve::{resolve, visible, visible_upstream};
-pub(crate) use search::find;
+pub(crate) use search::{find, rounded};

@@ -5,11 +5,12 @@ use rmcp::model::{
     CallToolResponse, CallToolResult, ContentBlock, ErrorCode, InputRequiredResult, MetaObject, ResultType,
 };
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use toolscout_core::SelectionId;
 
 use crate::error::OpError;
-use crate::wire::CallResponse;
+use crate::ops::rounded;
+use crate::wire::{CallResponse, ExplainResponse};
 
 /// Notes of the gateway on a result, in `_meta`.
 const NOTES_META: &str = "dev.toolscout/notes";
@@ -27,6 +28,43 @@ pub(crate) fn incident() -> String {
 pub(super) fn answer(answer: &impl Serialize) -> Result<CallToolResponse, OpError> {
     let value = serde_json::to_value(answer).map_err(OpError::internal)?;
     Ok(CallToolResult::structured(value).into())
+}
+
+/// Candidates behind the answer whose evidence a model is told. It pays for every one, and can ask about any by name.
+const N_BEHIND: usize = 5;
+
+/// Evidence as a model needs it: the candidates around the answer, the others counted, and no digits that tell nothing. `/v1`
+/// has all of it; a hundred candidates are some 20,000 tokens.
+pub(super) fn brief(mut why: ExplainResponse) -> ExplainResponse {
+    if let Some(Value::Object(evidence)) = &mut why.evidence {
+        let count = |evidence: &Map<String, Value>, key: &str| evidence.get(key).and_then(Value::as_u64).unwrap_or(0);
+        let n_told = usize::try_from(count(evidence, "limit")).unwrap_or(0) + N_BEHIND;
+        let mut n_more = count(evidence, "n_more_candidates");
+        if let Some(Value::Array(candidates)) = evidence.get_mut("candidates") {
+            n_more += candidates.len().saturating_sub(n_told) as u64;
+            candidates.truncate(n_told);
+        }
+        evidence.insert("n_more_candidates".to_owned(), Value::from(n_more));
+    }
+    why.confidence = rounded(why.confidence);
+    for told in why.evidence.iter_mut().chain(&mut why.why) {
+        shorten(told);
+    }
+    why
+}
+
+/// Rounds every fraction. The depth is that of our own evidence.
+fn shorten(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            if let Some(number) = number.as_f64() {
+                *value = Value::from(rounded(number));
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(shorten),
+        Value::Object(map) => map.values_mut().for_each(shorten),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 /// A failure as a result that the model reads.
@@ -150,8 +188,6 @@ fn content_block(block: Value) -> ContentBlock {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Map;
-
     use super::*;
 
     fn through(result: Value) -> Value {

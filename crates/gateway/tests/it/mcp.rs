@@ -3,7 +3,7 @@
 //! 1. `search_tools` finds the tool for a task, with selection id, index state, scores and signature, and never more than asked.
 //! 2. `structuredContent` and the first text hold the same JSON.
 //! 3. `get_tool_details` gives schemas whole; unknown ids come back with the nearest.
-//! 4. `explain_selection` explains, also for one tool, also for one that is not in.
+//! 4. `explain_selection` explains, also for one tool, also for one that is not in; what lies far behind the answer is counted.
 //! 5. What policy denies does not exist: not in results, not in details, not among the nearest, not in explanations.
 //! 6. Mistakes are answered with `isError` and what to do.
 //! 7. What is not served says so.
@@ -17,7 +17,7 @@ use toolscout_gateway::{GatewayOptions, HttpOptions};
 use toolscout_policy::{Glob, Policy};
 use toolscout_upstream::Era;
 
-use crate::fixture::{Gateway, Setup, ask, read, start, text};
+use crate::fixture::{Gateway, Setup, ask, listing, read, start, text};
 
 async fn both_eras(setup: impl Fn() -> Setup, check: impl AsyncFn(&Gateway, Era)) {
     for era in [Era::Legacy, Era::Modern] {
@@ -108,6 +108,29 @@ async fn a_selection_is_explained_and_so_is_an_absence() {
         assert_eq!(unknown.is_error, Some(true));
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_is_told_the_evidence_around_the_answer_and_operators_all_of_it() {
+    let tool = |n: usize| {
+        json!({"name": format!("read_file_{n}"), "description": "Read a text file from disk.",
+        "inputSchema": {"type": "object", "properties": {format!("p{n}"): {}}}})
+    };
+    let listings = vec![listing("many", (0..40).map(tool).collect())];
+    let gateway = start(Setup { listings, ..Setup::default() }).await;
+    let client = gateway.connect(Era::Modern).await;
+    let found = ask(&client, "search_tools", json!({"query": "read a text file", "limit": 2})).await;
+    let id = found.structured_content.unwrap()["selection_id"].clone();
+    let told = ask(&client, "explain_selection", json!({"selection_id": id})).await;
+    let (_, whole) = gateway.get(&format!("/v1/selections/{}", id.as_str().unwrap())).await;
+    let [told, whole] = [&told.structured_content.unwrap()["evidence"], &whole["evidence"]];
+    let n = |evidence: &Value| evidence["candidates"].as_array().unwrap().len() as u64;
+    assert_eq!((n(told), n(whole)), (7, 40), "{told}");
+    assert_eq!(told["n_more_candidates"], n(whole) - n(told) + whole["n_more_candidates"].as_u64().unwrap());
+    for (brief, full) in told["candidates"].as_array().unwrap().iter().zip(whole["candidates"].as_array().unwrap()) {
+        let [told, whole] = [brief, full].map(|candidate| candidate["score"].as_f64().unwrap());
+        assert_eq!((&brief["id"], told), (&full["id"], (whole * 1_000.0).round() / 1_000.0));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
