@@ -5,6 +5,7 @@
 
 pub(crate) mod graph;
 pub(crate) mod late;
+mod products;
 pub(crate) mod rows;
 pub(crate) mod scan;
 
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::allow::{Allow, DocIdx};
 use graph::Graph;
-use late::{LateMatch, LateRows, LateVectors};
+use late::{LateMatch, LateQuery, LateRows};
 use rows::{Quantised, Rows};
 
 /// A document near the query.
@@ -90,15 +91,15 @@ impl DenseSnapshot {
     }
 
     /// What the query's tokens find in a document, if both have token vectors.
-    pub(crate) fn late(&self, doc: DocIdx, query: &LateVectors) -> Option<LateMatch> {
+    pub(crate) fn late(&self, doc: DocIdx, query: &LateQuery) -> Option<LateMatch> {
         let row = *self.row_of.get(doc as usize).filter(|row| **row != NONE)?;
         query.find_in(self.late.get(row))
     }
 
-    /// The text of one of a document's tokens.
-    pub(crate) fn late_word(&self, doc: DocIdx, token: u16) -> Option<&str> {
-        let row = *self.row_of.get(doc as usize).filter(|row| **row != NONE)?;
-        self.late.get(row).words().nth(usize::from(token))
+    /// The texts of a document's tokens.
+    pub(crate) fn late_words(&self, doc: DocIdx) -> impl Iterator<Item = &str> {
+        let row = self.row_of.get(doc as usize).filter(|row| **row != NONE);
+        row.into_iter().flat_map(|row| self.late.get(*row).words())
     }
 
     /// The cosine of the query with the middle of a document's upstream.

@@ -7,7 +7,7 @@ use toolscout_catalog::CatalogView;
 use toolscout_core::{Generation, ToolCard};
 
 use crate::allow::{Allow, DocIdx};
-use crate::dense::late::{LateMatch, LateVectors};
+use crate::dense::late::{LateMatch, LateQuery};
 use crate::dense::{DenseHit, DenseKind, DenseSnapshot};
 use crate::lexical::{LexicalHit, LexicalOptions, LexicalRun, LexicalSnapshot, TermMatch};
 
@@ -130,13 +130,13 @@ impl Snapshot {
     }
 
     /// What the query's tokens find in one document, if both have token vectors.
-    pub fn late(&self, doc: DocIdx, query: &LateVectors) -> Option<LateMatch> {
+    pub fn late(&self, doc: DocIdx, query: &LateQuery) -> Option<LateMatch> {
         self.dense.as_ref()?.late(doc, query)
     }
 
-    /// The text of one of a document's tokens: those that [`LateMatch::best`] names.
-    pub fn late_word(&self, doc: DocIdx, token: u16) -> Option<&str> {
-        self.dense.as_ref()?.late_word(doc, token)
+    /// The texts of a document's tokens, in the order that [`LateMatch::best`] names them by.
+    pub fn late_words(&self, doc: DocIdx) -> impl Iterator<Item = &str> {
+        self.dense.iter().flat_map(move |dense| dense.late_words(doc))
     }
 
     /// The cosine of the query with the mean of all tools of this document's upstream.

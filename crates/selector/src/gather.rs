@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use toolscout_embed::TokenVectors;
-use toolscout_index::{Allow, DenseHit, DenseKind, DocIdx, LateVectors, LexicalHit, LexicalRun, Snapshot};
+use toolscout_index::{Allow, DenseHit, DenseKind, DocIdx, LateQuery, LexicalHit, LexicalRun, Snapshot};
 
 use crate::evidence::{FusionStage, TokensStage};
 use crate::features::{About, Features, Group, features};
@@ -34,7 +34,7 @@ pub(crate) struct Gathered {
     pub(crate) fusion: FusionStage,
     pub(crate) tokens: TokensStage,
     /// The query's token vectors, if they were used.
-    pub(crate) late: Option<LateVectors>,
+    pub(crate) late: Option<LateQuery>,
     pub(crate) steps: Vec<Step>,
     /// What the ranker saw, for training: candidates, and the features of each in the same order.
     pub(crate) seen: (Vec<DocIdx>, Vec<Features>),
@@ -80,7 +80,7 @@ pub(crate) fn gather(snapshot: &Snapshot, allow: &Allow, query: &Query, options:
     fuse(&mut fused, options.fusion, by.is_some());
     order(&mut fused);
 
-    let late = tokens.filter(|_| options.tokens).and_then(LateVectors::of_query);
+    let late = tokens.filter(|_| options.tokens).and_then(LateQuery::of);
     let tokens_stage = late.as_ref().map(|late| compare_tokens(snapshot, late, &mut fused)).unwrap_or_default();
     let has_tokens = tokens_stage.n_candidates > 0;
     let plain = plain_by_step(snapshot, &step_runs, &fused);
@@ -189,7 +189,7 @@ fn plain_by_step(snapshot: &Snapshot, steps: &[StepRun], fused: &[Fused]) -> Vec
 }
 
 /// Late interaction for the best so far.
-fn compare_tokens(snapshot: &Snapshot, late: &LateVectors, fused: &mut [Fused]) -> TokensStage {
+fn compare_tokens(snapshot: &Snapshot, late: &LateQuery, fused: &mut [Fused]) -> TokensStage {
     let mut stage = TokensStage { low: f64::INFINITY, high: f64::NEG_INFINITY, n_candidates: 0 };
     for one in fused.iter_mut().take(LATE_CANDIDATES) {
         one.late = snapshot.late(one.doc, late);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use toolscout_core::{Caller, Generation, Score, SideEffect, ToolCard, ToolId, UpstreamId};
 use toolscout_embed::TokenVectors;
-use toolscout_index::{Allow, DocIdx, DocSet, IndexState, LateMatch, LateVectors, LexicalOptions, Snapshot};
+use toolscout_index::{Allow, DocIdx, DocSet, IndexState, LateMatch, LateQuery, LexicalOptions, Snapshot};
 use toolscout_policy::Policy;
 use toolscout_quality::QualityView;
 
@@ -394,7 +394,7 @@ fn signs(snapshot: &Snapshot, query: &Query, gathered: &Gathered, docs: &[DocIdx
     let ceiling = run.ceiling().max(f64::MIN_POSITIVE);
     let found = late.as_ref().zip(first.and_then(|(one, _)| one.late.as_ref()));
     let of_late =
-        |part: fn(&LateVectors, &LateMatch) -> f32| found.map_or(0.0, |(late, found)| f64::from(part(late, found)));
+        |part: fn(&LateQuery, &LateMatch) -> f32| found.map_or(0.0, |(late, found)| f64::from(part(late, found)));
     let (first_action, first_worse_action) = first.map_or((0.0, 0.0), |(one, _)| {
         action(toolscout_catalog::intent(&query.text), snapshot.card(one.doc).side_effect)
     });
@@ -428,24 +428,26 @@ fn lead(fused: &[Fused]) -> f64 {
 const ORDINARY_LEAD: f64 = 0.5;
 
 /// What late interaction found, worked out now for a candidate that was not among the best before ranking.
-fn found_by_tokens<'a>(snapshot: &Snapshot, late: &LateVectors, one: &'a Fused) -> Option<Cow<'a, LateMatch>> {
+fn found_by_tokens<'a>(snapshot: &Snapshot, late: &LateQuery, one: &'a Fused) -> Option<Cow<'a, LateMatch>> {
     one.late.as_ref().map(Cow::Borrowed).or_else(|| snapshot.late(one.doc, late).map(Cow::Owned))
 }
 
 /// The words of query and card that are nearest to each other, best first.
-fn alignments(snapshot: &Snapshot, late: &LateVectors, one: &Fused) -> Vec<Alignment> {
+fn alignments(snapshot: &Snapshot, late: &LateQuery, one: &Fused) -> Vec<Alignment> {
     let Some(found) = found_by_tokens(snapshot, late, one) else { return Vec::new() };
-    let mut alignments: Vec<Alignment> = late
+    let card: Vec<&str> = snapshot.late_words(one.doc).collect();
+    let mut pairs: Vec<(&str, &str, f32)> = late
         .content_words()
         .filter_map(|(at, word)| {
             let (token, cosine) = found.best.get(at)?;
-            let card = snapshot.late_word(one.doc, *token)?.to_owned();
-            Some(Alignment { query: word.to_owned(), card, cosine: *cosine })
+            Some((word, *card.get(usize::from(*token))?, *cosine))
         })
         .collect();
-    alignments.sort_by(|a, b| b.cosine.total_cmp(&a.cosine));
-    alignments.truncate(MAX_ALIGNMENTS);
-    alignments
+    pairs.sort_by(|a, b| b.2.total_cmp(&a.2));
+    pairs.truncate(MAX_ALIGNMENTS);
+    let alignment =
+        |(query, card, cosine): (&str, &str, f32)| Alignment { query: query.to_owned(), card: card.to_owned(), cosine };
+    pairs.into_iter().map(alignment).collect()
 }
 
 /// Pairs of words written down per candidate.

@@ -21,7 +21,8 @@ use hnsw_rs::hnsw::Hnsw;
 use serde::{Deserialize, Serialize};
 use toolscout_core::ContentHash;
 
-use super::rows::{Quantised, Rows, dot_i8};
+use super::products::{Factor, dot_i8};
+use super::rows::{Quantised, Rows};
 use super::scan::Total;
 use crate::Error;
 
@@ -198,10 +199,11 @@ impl Graph {
     /// along the links of the nearest row not yet visited, until it is farther than the `ef` nearest found so far.
     pub(crate) fn nearest(&self, rows: &Rows, query: &Quantised, n: usize) -> Vec<u32> {
         let Some((bottom, above)) = self.layers.split_first() else { return (0..self.len as u32).collect() };
+        let factor = Factor::of(&query.values);
         let near = |row: u32| {
             let (values, scale) = rows.coarse(row);
             // The query's own scale is the same for all.
-            dot_i8(values, &query.values) * scale
+            factor.product(values) * scale
         };
         let mut at = (Total(near(self.entry)), self.entry);
         for layer in above.iter().rev() {

@@ -7,21 +7,34 @@ use std::sync::Arc;
 
 use toolscout_embed::TokenVectors;
 
-use super::rows::{Quantised, dot_i8};
+use super::products::Tiles;
+use super::rows::Quantised;
 
 /// Most tokens of a card that are kept. Cards have 79 on average; what comes later in one is examples.
 const MAX_CARD_TOKENS: usize = 96;
 /// Most tokens of a query that are compared.
 const MAX_QUERY_TOKENS: usize = 64;
 
-/// The token vectors of a card, or of a query.
+/// The token vectors of a card.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct LateVectors {
+pub(crate) struct LateVectors {
     dim: usize,
     values: Vec<i8>,
     scales: Vec<f32>,
     /// The tokens' texts, one per line.
     words: String,
+}
+
+/// The token vectors of a query, ready to be compared with those of many cards.
+#[derive(Debug, Clone)]
+pub struct LateQuery {
+    dim: usize,
+    tiles: Tiles,
+    scales: Vec<f32>,
+    /// The tokens' texts.
+    words: Vec<String>,
+    /// The tokens that say something, by position: no punctuation, no function words.
+    content: Vec<usize>,
 }
 
 /// What a query's tokens found in a card.
@@ -43,12 +56,6 @@ impl LateVectors {
         Self::of(tokens, MAX_CARD_TOKENS)
     }
 
-    /// The short token vectors of a query. `None` where the model makes none, or the query has no token.
-    pub fn of_query(tokens: &TokenVectors) -> Option<Self> {
-        let made = Self::of(tokens, MAX_QUERY_TOKENS);
-        (!made.is_empty()).then_some(made)
-    }
-
     fn of(tokens: &TokenVectors, most: usize) -> Self {
         let dim = tokens.late_dim;
         let mut made = Self { dim, ..Self::default() };
@@ -65,67 +72,23 @@ impl LateVectors {
     }
 
     /// How many tokens there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.scales.len()
     }
 
     /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.scales.is_empty()
     }
 
     /// The texts of the tokens, in order.
-    pub fn words(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn words(&self) -> impl Iterator<Item = &str> {
         self.words.split('\n')
-    }
-
-    /// Position and text of the tokens that say something: no punctuation, no function words.
-    pub fn content_words(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.words().enumerate().filter(|(_, word)| says_something(word))
-    }
-
-    /// How near the card comes to those of these tokens, a query's, that it tells least: the mean cosine of the worst quarter of the
-    /// tokens that say something, at least one. `None` where no token says anything.
-    pub fn weakest(&self, found: &LateMatch) -> Option<f32> {
-        let mut cosines: Vec<f32> =
-            self.content_words().filter_map(|(at, _)| found.best.get(at)).map(|(_, cosine)| *cosine).collect();
-        cosines.sort_unstable_by(f32::total_cmp);
-        let n_worst = (cosines.len() / 4).max(1);
-        mean(cosines.into_iter().take(n_worst))
     }
 
     /// Bytes held.
     pub(crate) fn bytes(&self) -> usize {
         self.values.capacity() + self.scales.capacity() * 4 + self.words.capacity()
-    }
-
-    /// What these tokens, a query's, find in a card. `None` where either has none, or they are of different models.
-    pub(crate) fn find_in(&self, card: &Self) -> Option<LateMatch> {
-        if self.is_empty() || card.is_empty() || self.dim != card.dim {
-            return None;
-        }
-        let mut best = Vec::with_capacity(self.len());
-        let name = card.name_tokens();
-        let mut told = [f32::NEG_INFINITY; MAX_NAME_TOKENS];
-        for (query, scale) in self.values.chunks_exact(self.dim).zip(&self.scales) {
-            let (mut at, mut high) = (0u16, f32::NEG_INFINITY);
-            for ((values, card_scale), i) in card.values.chunks_exact(self.dim).zip(&card.scales).zip(0u16..) {
-                let cosine = dot_i8(query, values) * card_scale;
-                if name.contains(&usize::from(i)) {
-                    let told = &mut told[usize::from(i) - name.start];
-                    *told = told.max(cosine * scale);
-                }
-                if cosine > high {
-                    (at, high) = (i, cosine);
-                }
-            }
-            best.push((at, high * scale));
-        }
-        let score = best.iter().map(|(_, cosine)| cosine).sum::<f32>() / best.len() as f32;
-        let content = self.words().zip(&best).filter(|(word, _)| says_something(word)).map(|(_, (_, cosine))| *cosine);
-        let content = mean(content).unwrap_or(score);
-        let name = mean(told[..name.len()].iter().copied()).unwrap_or(content);
-        Some(LateMatch { score, content, name, best })
     }
 
     /// The tokens of a card's name: what stands between the upstream and the first full stop or bracket in `card_text`.
@@ -156,6 +119,49 @@ impl LateVectors {
         let words = String::from_utf8(words.to_vec()).ok()?;
         let sound = scales.iter().all(|scale| scale.is_finite()) && (n == 0 || words.split('\n').count() == n);
         sound.then(|| Self { dim, values: values.iter().map(|byte| *byte as i8).collect(), scales, words })
+    }
+}
+
+impl LateQuery {
+    /// From the short token vectors of a query. `None` where the model makes none, or the query has no token.
+    pub fn of(tokens: &TokenVectors) -> Option<Self> {
+        let LateVectors { dim, values, scales, words } = LateVectors::of(tokens, MAX_QUERY_TOKENS);
+        let words: Vec<String> = words.split('\n').map(str::to_owned).collect();
+        let content = (0..words.len()).filter(|at| says_something(&words[*at])).collect();
+        (!scales.is_empty()).then(|| Self { dim, tiles: Tiles::of(&values, dim), scales, words, content })
+    }
+
+    /// Position and text of the tokens that say something: no punctuation, no function words.
+    pub fn content_words(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.content.iter().map(|at| (*at, self.words[*at].as_str()))
+    }
+
+    /// How near the card comes to those of these tokens that it tells least: the mean cosine of the worst quarter of the
+    /// tokens that say something, at least one. `None` where no token says anything.
+    pub fn weakest(&self, found: &LateMatch) -> Option<f32> {
+        let mut cosines: Vec<f32> =
+            self.content.iter().filter_map(|at| found.best.get(*at)).map(|best| best.1).collect();
+        cosines.sort_unstable_by(f32::total_cmp);
+        let n_worst = (cosines.len() / 4).max(1);
+        mean(cosines.into_iter().take(n_worst))
+    }
+
+    /// What these tokens find in a card. `None` where it has none, or they are of different models.
+    pub(crate) fn find_in(&self, card: &LateVectors) -> Option<LateMatch> {
+        if card.is_empty() || self.dim != card.dim {
+            return None;
+        }
+        let name = card.name_tokens();
+        let mut told = [f32::NEG_INFINITY; MAX_NAME_TOKENS];
+        let mut best = self.tiles.nearest(&card.values, &card.scales, &name, |i, j, value| {
+            let told = &mut told[i - name.start];
+            *told = told.max(value * self.scales[j]);
+        });
+        best.iter_mut().zip(&self.scales).for_each(|((_, cosine), scale)| *cosine *= scale);
+        let score = best.iter().map(|(_, cosine)| cosine).sum::<f32>() / best.len() as f32;
+        let content = mean(self.content.iter().map(|at| best[*at].1)).unwrap_or(score);
+        let name = mean(told[..name.len()].iter().copied()).unwrap_or(content);
+        Some(LateMatch { score, content, name, best })
     }
 }
 
@@ -227,7 +233,7 @@ mod tests {
         fn int8_is_near_the_definition_and_survives_the_store(query in "[a-d]{1,2}( [a-d]{1,2}){0,9}", card in "[a-d]{1,2}( [a-d]{1,2}){0,30}") {
             let (q, c) = (tokens(&query), tokens(&card));
             let late = LateVectors::of_card(&c);
-            let found = LateVectors::of_query(&q).unwrap().find_in(&late).unwrap();
+            let found = LateQuery::of(&q).unwrap().find_in(&late).unwrap();
             prop_assert!((found.score - naive(&q, &c)).abs() < 0.02, "{} {}", found.score, naive(&q, &c));
             prop_assert_eq!(LateVectors::from_bytes(&late.to_bytes()), Some(late));
         }
@@ -241,7 +247,7 @@ mod tests {
     #[test]
     fn each_word_names_its_like() {
         let (query, card) = (tokens("delete branch"), LateVectors::of_card(&tokens("git branch delete now")));
-        let found = LateVectors::of_query(&query).unwrap().find_in(&card).unwrap();
+        let found = LateQuery::of(&query).unwrap().find_in(&card).unwrap();
         let words: Vec<&str> = card.words().collect();
         let best: Vec<&str> = found.best.iter().map(|(at, _)| words[usize::from(*at)]).collect();
         assert_eq!(best, ["delete", "branch"]);

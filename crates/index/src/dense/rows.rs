@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use simsimd::SpatialSimilarity as _;
+use super::products::Factor;
 
 /// Vectors per chunk. Adding a row copies at most one chunk; the rest is shared with older snapshots.
 const CHUNK: usize = 1024;
@@ -84,12 +84,13 @@ impl Rows {
         if self.dimension == 0 {
             return;
         }
+        let factor = Factor::of(&query.values);
         for (c, chunk) in self.chunks.iter().enumerate().skip(first / CHUNK) {
             let base = c * CHUNK;
             let rows = chunk.coarse.chunks_exact(self.dimension).zip(&chunk.scales).enumerate();
             for (i, (values, scale)) in rows {
                 if base + i >= first && wanted(base + i) {
-                    sink((base + i) as u32, dot_i8(values, &query.values) * scale * query.scale);
+                    sink((base + i) as u32, factor.product(values) * scale * query.scale);
                 }
             }
         }
@@ -134,12 +135,6 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     lanes.iter().sum::<f32>() + rest
 }
 
-/// The scalar product in int8: a whole number, so exact whatever instructions the machine has.
-#[inline]
-pub(crate) fn dot_i8(a: &[i8], b: &[i8]) -> f32 {
-    i8::dot(a, b).unwrap_or_default() as f32
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,13 +146,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn int8_products_are_exact(pairs in prop::collection::vec((-127i8..=127, -127i8..=127), 0..500)) {
-            let (a, b): (Vec<i8>, Vec<i8>) = pairs.iter().copied().unzip();
-            let naive: i32 = pairs.iter().map(|&(x, y)| i32::from(x) * i32::from(y)).sum();
-            prop_assert_eq!(dot_i8(&a, &b), naive as f32);
-        }
-
         #[test]
         fn the_error_bound_holds(
             a in prop::collection::vec(-1.0f32..1.0, 48),

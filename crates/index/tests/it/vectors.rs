@@ -83,12 +83,12 @@ fn many_vectors_come_back_in_one_walk_and_the_missing_ones_are_made() {
     assert_eq!(embedder.inferences(), 650);
     let text = card_text(&cards[7]);
     let asked = embedder.embed(&[&text], Want::Tokens).unwrap().remove(0).tokens.unwrap();
-    let query = toolscout_index::LateVectors::of_query(&asked).unwrap();
+    let query = toolscout_index::LateQuery::of(&asked).unwrap();
     let late = |host: &IndexHost| {
         let snapshot = host.snapshot();
         let doc = snapshot.view().position(&cards[7].id).unwrap() as u32;
         let found = snapshot.late(doc, &query).unwrap();
-        let word = snapshot.late_word(doc, found.best[0].0).unwrap().to_owned();
+        let word = snapshot.late_words(doc).nth(found.best[0].0.into()).unwrap().to_owned();
         (found, word)
     };
     let before = late(&host);
