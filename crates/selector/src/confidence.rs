@@ -91,7 +91,7 @@ pub(crate) fn judge(signs: Signs, weights: &[f64], abstain: Abstain) -> Confiden
     let sum: f64 = signs.to_array().iter().zip(weights).map(|(sign, weight)| sign * weight).sum();
     let confidence = 1.0 / (1.0 + (-sum).exp());
     let sign =
-        |(name, (value, weight)): (&&str, (f64, &f64))| Sign { name: (*name).to_owned(), value, weight: *weight };
+        |(name, (value, weight)): (&&'static str, (f64, &f64))| Sign { name: (*name).into(), value, weight: *weight };
     ConfidenceStage {
         best_cosine: signs.best_cosine,
         best_coverage: signs.best_coverage,

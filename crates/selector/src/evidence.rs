@@ -1,5 +1,6 @@
 //! Why a selection came out so: what each stage saw and did, written down as it was decided.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -177,7 +178,7 @@ pub struct ConfidenceStage {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sign {
     /// What it is.
-    pub name: String,
+    pub name: Cow<'static, str>,
     /// How strong.
     pub value: f64,
     /// What one of it is worth.
@@ -245,7 +246,7 @@ fn is_zero(value: &f64) -> bool {
 pub struct Part {
     /// What it came from: `meaning`, `words`, `tokens`, `name`, `upstream`, `action`, `steps`, `quality` (a loss,
     /// or a place in its family taken or given) or `second_opinion`.
-    pub name: String,
+    pub name: Cow<'static, str>,
     /// How much.
     pub value: f64,
 }

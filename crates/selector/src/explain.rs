@@ -115,7 +115,7 @@ fn candidate_lines(out: &mut String, candidate: &Candidate) {
     let _ = writeln!(out, "\n{:>3}. {}  {:.3}{fate}", candidate.rank, candidate.id, candidate.score.value());
     let place = |rank: Option<u32>| rank.map_or_else(|| "unranked".to_owned(), |rank| format!("#{rank}"));
     for part in &candidate.parts {
-        let side = match part.name.as_str() {
+        let side = match &*part.name {
             "meaning" => candidate.dense.map(|side| format!("cosine {:.3}, {}", side.score, place(side.rank))),
             "tokens" => candidate.tokens.map(|score| format!("late interaction {score:.3}{}", aligned(candidate))),
             "words" => candidate.lexical.map(|side| format!("score {:.2}, {}", side.score, place(side.rank))),

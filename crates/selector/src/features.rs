@@ -269,7 +269,11 @@ pub(crate) fn action(wanted: Option<SideEffect>, does: SideEffect) -> (f64, f64)
 
 /// Whether a text names a tool as it is written: `create_issue`, not just the words.
 fn names(lower: &str, card: &ToolCard) -> bool {
-    let name = card.id.name.as_str().to_lowercase();
+    let name = card.id.name.as_str();
+    if name.bytes().all(|b| b.is_ascii_alphabetic()) {
+        return false;
+    }
+    let name = name.to_lowercase();
     let one_word = name.chars().all(char::is_alphabetic);
     !one_word && name.len() >= 4 && lower.contains(&name)
 }

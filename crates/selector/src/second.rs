@@ -75,7 +75,7 @@ fn reorder(selection: &mut Selection, scores: &[f64]) {
 
 fn add_part(candidate: &mut Candidate, gain: f64) {
     if gain != 0.0 {
-        candidate.parts.push(Part { name: PART.to_owned(), value: gain });
+        candidate.parts.push(Part { name: PART.into(), value: gain });
         candidate.score = Score::new(candidate.parts.iter().map(|part| part.value).sum());
     }
 }

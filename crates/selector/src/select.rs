@@ -202,7 +202,7 @@ pub fn select_with(
             .into_iter()
             .zip(one.parts)
             .filter(|(_, value)| *value != 0.0)
-            .map(|(group, value)| Part { name: group.as_str().to_owned(), value: value * fusion.scale })
+            .map(|(group, value)| Part { name: group.as_str().into(), value: value * fusion.scale })
             .collect();
         let score = Score::new(parts.iter().map(|part| part.value).sum());
         if fate == Fate::Selected {

@@ -199,7 +199,7 @@ fn without_a_vector_words_decide() {
     sound(&selection);
     assert_eq!(ids(&selection)[0], "billing:create_invoice");
     assert_eq!(selection.evidence.dense.by, None);
-    let by_meaning = |part: &Part| matches!(part.name.as_str(), "meaning" | "tokens");
+    let by_meaning = |part: &Part| matches!(&*part.name, "meaning" | "tokens");
     assert!(!selection.evidence.candidates.iter().any(|candidate| candidate.parts.iter().any(by_meaning)));
 }
 
