@@ -225,6 +225,15 @@ impl Glossary {
             let is_english = asked_in_english || latin().any(|word| english(word, &|_| false));
             return (!is_english).then_some(language);
         }
+        let function_words: Vec<&str> =
+            words.iter().map(String::as_str).filter(|word| is_function_word(word)).collect();
+        let possible = |language: &Language| {
+            let own = &self.function_words[*language as usize];
+            function_words.iter().all(|word| own.contains(word))
+        };
+        let mut languages = Language::latin().filter(possible).peekable();
+        // Nearly every query ends here, and all that follows costs more than the rest of reading it.
+        languages.peek()?;
         let mut analyser = Analyser::default();
         // Endings count for nothing here: `payments` and `created` are English too.
         let is_english: HashSet<&str> = words
@@ -233,11 +242,8 @@ impl Glossary {
             .map(String::as_str)
             .collect();
         let mut best = None;
-        for language in Language::latin() {
+        for language in languages {
             let own = &self.function_words[language as usize];
-            if words.iter().any(|word| english(word, &|word| own.contains(word))) {
-                continue;
-            }
             let foreign = |word: &str| !is_english.contains(word);
             let found = self.look_up(language, words);
             let n_entries = found.iter().filter(|glossed| foreign(&glossed.from) && glossed.from.len() > 3).count();
