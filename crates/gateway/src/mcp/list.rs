@@ -128,7 +128,7 @@ impl Lists {
         limit: Option<usize>,
     ) -> Result<ListToolsResult, OpError> {
         let found = find(services, caller, query, limit, &Filters::default()).await?;
-        let cards = found.selection.tools.iter().map(|tool| Arc::clone(&tool.card)).collect();
+        let cards = found.tools.iter().map(|tool| Arc::clone(&tool.card)).collect();
         let mut tools = metatools::all();
         tools.extend(definitions(services, cards, Exposure::Pinned).await?);
         let mut listed = ListToolsResult::with_all_items(tools).with_ttl_ms(0).with_cache_scope(CacheScope::Private);

@@ -1,15 +1,17 @@
 //! Search: words to a selection, kept for explanations.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::Instant;
 use toolscout_core::text::{preview, sanitize};
-use toolscout_core::{Caller, ContentHash, SelectionId, SideEffect, UpstreamId};
+use toolscout_core::{Caller, ContentHash, Generation, SelectionId, SideEffect, UpstreamId};
 use toolscout_embed::QueryVectors;
 use toolscout_index::Snapshot;
 use toolscout_policy::Policy;
-use toolscout_selector::{HeldTool, Query, Selection};
+use toolscout_quality::QualityView;
+use toolscout_selector::{Evidence, HeldTool, Query, Selected, Selection, SelectorOptions, select_with};
 use tracing::{Instrument as _, info_span, warn};
 
 use super::resolve::{visible_upstream, visible_upstreams};
@@ -31,20 +33,20 @@ pub async fn search(services: &Services, caller: &Caller, request: SearchRequest
     let span = info_span!("search", client = %preview(&caller.client), n_found = tracing::field::Empty);
     async {
         let found = find(services, caller, &request.query, request.limit, &request.filters).await?;
-        tracing::Span::current().record("n_found", found.selection.tools.len());
+        tracing::Span::current().record("n_found", found.tools.len());
         let schemas = match request.detail {
-            Detail::Schema => schemas(services, &found.selection).await?,
+            Detail::Schema => schemas(services, &found.tools).await?,
             Detail::Name | Detail::Summary => Vec::new(),
         };
         let mut schemas = schemas.into_iter();
-        let tools = found.selection.tools.iter().map(|tool| found_tool(tool, request.detail, schemas.next())).collect();
+        let tools = found.tools.iter().map(|tool| found_tool(tool, request.detail, schemas.next())).collect();
         Ok(SearchResponse {
             selection_id: found.id.as_str().to_owned(),
             index_state: found.index_state,
-            confidence: rounded(found.selection.confidence),
+            confidence: rounded(found.confidence),
             tools,
-            no_match: no_match(&found.selection),
-            withheld: withheld(&found.selection),
+            no_match: found.no_match,
+            withheld: found.withheld,
         })
     }
     .instrument(span)
@@ -55,10 +57,16 @@ pub async fn search(services: &Services, caller: &Caller, request: SearchRequest
 pub(crate) struct Found {
     /// Its id.
     pub(crate) id: SelectionId,
-    /// What the selector answered.
-    pub(crate) selection: Selection,
     /// Which sides answered, in the word for outside.
     pub(crate) index_state: String,
+    /// How likely it is that the first tool is right.
+    pub(crate) confidence: f64,
+    /// The tools, best first.
+    pub(crate) tools: Vec<Selected>,
+    /// Set when nothing fits.
+    pub(crate) no_match: Option<NoMatch>,
+    /// What the caller was not shown.
+    pub(crate) withheld: Withheld,
 }
 
 /// Selects on the current snapshot and keeps the evidence.
@@ -79,28 +87,23 @@ pub(crate) async fn find(
     let began = Instant::now();
     let snapshot = parts.index.snapshot();
     let (upstreams, max_side_effect) = read_filters(&snapshot, &parts.policy, caller, filters)?;
-    let vectors = query_vectors(services, text).await;
-    let query = Query {
-        text: text.to_owned(),
-        vector: vectors.as_ref().map(|vectors| Arc::clone(&vectors.pooled)),
-        tokens: vectors.map(|vectors| vectors.tokens),
-        limit: limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT),
-        shortlist: parts.second.as_ref().map_or(0, |stage| stage.top()),
-        upstreams,
-        tags: filters.tags.clone(),
-        max_side_effect,
+    let task = Task {
+        query: Query {
+            text: text.to_owned(),
+            limit: limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT),
+            shortlist: parts.second.as_ref().map_or(0, |stage| stage.top()),
+            upstreams,
+            tags: filters.tags.clone(),
+            max_side_effect,
+            ..Query::default()
+        },
+        snapshot,
+        quality: parts.quality.view_at(services.now()),
+        policy: Arc::clone(&parts.policy),
+        caller: caller.clone(),
+        options: parts.selector.clone(),
     };
-    let without_meaning = query.vector.is_none();
-    let (quality, policy) = (parts.quality.view_at(services.now()), Arc::clone(&parts.policy));
-    let (options, asking) = (parts.selector.clone(), caller.clone());
-    let (mut selection, ranking) = services
-        .compute(move || {
-            let _span = info_span!("select").entered();
-            let began = Instant::now();
-            let selection = toolscout_selector::select_with(&snapshot, &quality, &policy, &asking, &query, &options);
-            (selection, began.elapsed())
-        })
-        .await?;
+    let Ranked { mut selection, with_meaning, took } = ranked(services, task).await?;
     // The catalog may be ahead of the index, and details are read from it: a tool whose text turned hostile or
     // changed since is left out.
     let newest = parts.catalog.view();
@@ -108,34 +111,97 @@ pub(crate) async fn find(
     if let Some(stage) = &parts.second {
         selection = settled(services, stage.as_ref(), text, selection).await;
     }
-    let index_state = if without_meaning { "lexical".to_owned() } else { selection.index_state.as_str().to_owned() };
+    let index_state = if with_meaning { selection.index_state.as_str() } else { "lexical" };
     let id = SelectionId::from_random(rand::random());
-    parts.metrics.searched(&selection, &index_state, began.elapsed(), ranking);
-    keep(services, caller, text, &id, &index_state, &selection);
-    Ok(Found { id, selection, index_state })
+    parts.metrics.searched(&selection, index_state, began.elapsed(), took);
+    let found = Found {
+        id,
+        index_state: index_state.to_owned(),
+        confidence: selection.confidence,
+        no_match: no_match(&selection),
+        withheld: withheld(&selection),
+        tools: selection.tools,
+    };
+    keep(services, caller, text, &found, selection.generation, selection.evidence);
+    Ok(found)
 }
 
-/// The query's vectors, or `None` where words alone must do: no model, a model that fails, or one that takes too long.
-async fn query_vectors(services: &Services, text: &str) -> Option<QueryVectors> {
-    let embedder = services.parts.embedder.clone()?;
-    let text = toolscout_index::glossary::with_gloss(text).into_owned();
-    let embedded = services.compute(move || embedder.embed_query(&text));
-    let embedded = embedded.instrument(info_span!("embed"));
-    match tokio::time::timeout(services.parts.options.embed_patience, embedded).await {
-        Ok(Ok(Ok(vectors))) => Some(vectors),
-        Ok(Ok(Err(error))) => {
-            warn!(error = &error as &dyn std::error::Error, "query not embedded, answering from words alone");
-            None
-        }
-        Ok(Err(error)) => {
-            warn!(error = &error as &dyn std::error::Error, "query not embedded, answering from words alone");
-            None
-        }
-        Err(_) => {
-            warn!("query not embedded in time, answering from words alone");
-            None
-        }
+/// What a search works on once the request is read.
+struct Task {
+    /// Without its vectors.
+    query: Query,
+    snapshot: Arc<Snapshot>,
+    quality: Arc<QualityView>,
+    policy: Arc<Policy>,
+    caller: Caller,
+    options: SelectorOptions,
+}
+
+/// What came of it.
+struct Ranked {
+    selection: Selection,
+    with_meaning: bool,
+    /// How long it took without the query's vectors.
+    took: Duration,
+}
+
+impl Task {
+    /// By the query's vectors, or by words alone. Computes.
+    fn rank(&self, vectors: Option<QueryVectors>) -> Ranked {
+        let _span = info_span!("select").entered();
+        let began = Instant::now();
+        let with_meaning = vectors.is_some();
+        let (vector, tokens) = vectors.map(|vectors| (vectors.pooled, vectors.tokens)).unzip();
+        let query = Query { vector, tokens, ..self.query.clone() };
+        let selection = select_with(&self.snapshot, &self.quality, &self.policy, &self.caller, &query, &self.options);
+        Ranked { selection, with_meaning, took: began.elapsed() }
     }
+}
+
+/// Embeds and ranks, in one go on one thread: each change of threads costs a search as much as its smaller stages. Words alone
+/// must do where there is no model, where it fails, and where it takes too long.
+async fn ranked(services: &Services, task: Task) -> Result<Ranked, OpError> {
+    let Some(embedder) = services.parts.embedder.clone() else {
+        return services.compute(move || task.rank(None)).await;
+    };
+    let task = Arc::new(task);
+    // Whoever is first writes here whether the vectors came in time.
+    let in_time = Arc::new(OnceLock::new());
+    let by_meaning = services.compute({
+        let (task, in_time) = (Arc::clone(&task), Arc::clone(&in_time));
+        move || {
+            let text = toolscout_index::glossary::with_gloss(&task.query.text);
+            let vectors = info_span!("embed").in_scope(|| embedder.embed_query(&text));
+            // Too late: nobody waits any more.
+            in_time.set(true).ok()?;
+            let vectors = vectors.inspect_err(|error| not_embedded(error)).ok();
+            Some(task.rank(vectors))
+        }
+    });
+    // In a block of its own: whoever gives up must leave the queue for a slot before joining it again.
+    let done = {
+        let mut by_meaning = std::pin::pin!(by_meaning);
+        let patience = tokio::time::sleep(services.parts.options.embed_patience);
+        tokio::select! {
+            biased;
+            done = &mut by_meaning => done,
+            () = patience => match in_time.set(false) {
+                Ok(()) => Ok(None),
+                Err(_) => by_meaning.await,
+            },
+        }
+    };
+    match done {
+        Ok(Some(ranked)) => return Ok(ranked),
+        Ok(None) => warn!("query not embedded in time, answering from words alone"),
+        Err(error) if in_time.get().is_some() => return Err(error),
+        Err(error) => not_embedded(&error),
+    }
+    services.compute(move || task.rank(None)).await
+}
+
+fn not_embedded(error: &(dyn std::error::Error + 'static)) {
+    warn!(error, "query not embedded, answering from words alone");
 }
 
 fn read_filters(
@@ -180,27 +246,27 @@ pub(crate) fn unknown_upstream<'a>(known: impl Iterator<Item = &'a UpstreamId>, 
     OpError::UnknownUpstream { id: preview(asked), nearest }
 }
 
-fn keep(services: &Services, caller: &Caller, text: &str, id: &SelectionId, index_state: &str, selection: &Selection) {
+fn keep(services: &Services, caller: &Caller, text: &str, found: &Found, generation: Generation, evidence: Evidence) {
     services.parts.selections.keep(Kept {
-        id: id.clone(),
+        id: found.id.clone(),
         at: services.now(),
         tenant: caller.tenant.clone(),
         client: preview(&caller.client),
-        generation: selection.generation,
+        generation,
         query_hash: ContentHash::of(text.as_bytes()).to_string(),
         query: services.parts.options.keep_queries.then(|| text.to_owned()),
-        index_state: index_state.to_owned(),
-        confidence: selection.confidence,
-        tools: selection.tools.iter().map(|tool| (tool.card.id.clone(), tool.score)).collect(),
-        no_match: no_match(selection),
-        evidence: selection.evidence.clone(),
+        index_state: found.index_state.clone(),
+        confidence: found.confidence,
+        tools: found.tools.iter().map(|tool| (tool.card.id.clone(), tool.score)).collect(),
+        no_match: found.no_match.clone(),
+        evidence,
     });
 }
 
 /// The input schemas of the selected tools, in their order; an empty object where the definition is gone by now.
-async fn schemas(services: &Services, selection: &Selection) -> Result<Vec<Value>, OpError> {
+async fn schemas(services: &Services, tools: &[Selected]) -> Result<Vec<Value>, OpError> {
     let catalog = Arc::clone(&services.parts.catalog);
-    let ids: Vec<_> = selection.tools.iter().map(|tool| tool.card.id.clone()).collect();
+    let ids: Vec<_> = tools.iter().map(|tool| tool.card.id.clone()).collect();
     let read = services.compute(move || ids.iter().map(|id| catalog.raw(id)).collect::<Result<Vec<_>, _>>());
     let raws = read.await?.map_err(OpError::internal)?;
     Ok(raws.into_iter().map(input_schema).map(plain::shown).collect())
@@ -216,7 +282,7 @@ pub(crate) fn input_schema(raw: Option<Value>) -> Value {
     .unwrap_or_else(|| Value::Object(<_>::default()))
 }
 
-fn found_tool(tool: &toolscout_selector::Selected, detail: Detail, schema: Option<Value>) -> FoundTool {
+fn found_tool(tool: &Selected, detail: Detail, schema: Option<Value>) -> FoundTool {
     let card = &tool.card;
     let says_more = detail != Detail::Name;
     FoundTool {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use toolscout_core::text::sanitize;
 use toolscout_core::{Caller, ToolCard};
 
-use super::search::{find, input_schema, no_match, rounded, withheld};
+use super::search::{find, input_schema, rounded};
 use crate::error::OpError;
 use crate::lenient::{MAX_QUERY, Mistake};
 use crate::plain;
@@ -33,7 +33,7 @@ pub async fn select_for_model(
     };
     let found = find(services, caller, &query, request.limit, &request.filters).await?;
     let catalog = Arc::clone(&services.parts.catalog);
-    let cards: Vec<Arc<ToolCard>> = found.selection.tools.iter().map(|tool| Arc::clone(&tool.card)).collect();
+    let cards: Vec<Arc<ToolCard>> = found.tools.iter().map(|tool| Arc::clone(&tool.card)).collect();
     let format = request.format;
     let read = services.compute(move || {
         let define = |card: &Arc<ToolCard>| Ok(definition(card, catalog.raw(&card.id)?, format));
@@ -42,7 +42,7 @@ pub async fn select_for_model(
     let definitions = read.await?.map_err(OpError::internal)?;
 
     let (mut tools, mut names, mut tokens, mut over_budget) = (Vec::new(), Vec::new(), 0, 0);
-    for (definition, selected) in definitions.into_iter().zip(&found.selection.tools) {
+    for (definition, selected) in definitions.into_iter().zip(&found.tools) {
         let cost = definition.to_string().len().div_ceil(4);
         let fits = request.token_budget.is_none_or(|budget| tokens + cost <= budget);
         if !fits && !tools.is_empty() {
@@ -57,13 +57,13 @@ pub async fn select_for_model(
     Ok(SelectResponse {
         selection_id: found.id.as_str().to_owned(),
         index_state: found.index_state,
-        confidence: rounded(found.selection.confidence),
+        confidence: rounded(found.confidence),
         tools,
         names,
         tokens,
         over_budget,
-        no_match: no_match(&found.selection),
-        withheld: withheld(&found.selection),
+        no_match: found.no_match,
+        withheld: found.withheld,
     })
 }
 

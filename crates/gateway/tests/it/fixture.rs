@@ -20,7 +20,7 @@ use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 use toolscout_catalog::{Catalog, Listing, Overlays};
 use toolscout_core::{Timestamp, ToolId, Untrusted, UpstreamId};
-use toolscout_embed::{QueryEmbedder, QueryOptions};
+use toolscout_embed::{Embed, QueryEmbedder, QueryOptions};
 use toolscout_gateway::{
     Forward, GatewayOptions, HttpOptions, NoRecrawl, Parts, Recrawl, Reranker, SelectionLog, SelectionOptions, Served,
     Services, serve_http,
@@ -98,7 +98,7 @@ pub(crate) struct Setup {
     pub(crate) policy: Policy,
     pub(crate) options: GatewayOptions,
     pub(crate) http: HttpOptions,
-    pub(crate) embedder: Option<HashEmbedder>,
+    pub(crate) embedder: Option<Arc<dyn Embed>>,
     pub(crate) forward: Option<Arc<dyn Forward>>,
     pub(crate) recrawl: Arc<dyn Recrawl>,
     pub(crate) listings: Vec<Listing>,
@@ -113,7 +113,7 @@ impl Default for Setup {
             policy: Policy::default(),
             options: GatewayOptions::default(),
             http: HttpOptions { bind, drain: Duration::from_secs(10), ..HttpOptions::default() },
-            embedder: Some(HashEmbedder::new()),
+            embedder: Some(Arc::new(HashEmbedder::new())),
             forward: None,
             recrawl: Arc::new(NoRecrawl),
             listings: vec![forge(), files(), mirror()],
@@ -152,7 +152,7 @@ pub(crate) async fn start(setup: Setup) -> Gateway {
 fn build(setup: Setup) -> (Arc<Services>, Arc<Fake>, Arc<Catalog>, Arc<IndexHost>, HttpOptions) {
     let store = Store::temporary().unwrap();
     let catalog = Arc::new(Catalog::open(&store, Overlays::default()).unwrap());
-    let embed = setup.embedder.map(|embedder| Arc::new(embedder) as Arc<dyn toolscout_embed::Embed>);
+    let embed = setup.embedder;
     let index = IndexHost::open(IndexOptions::default(), &store, embed.clone()).unwrap();
     for listing in setup.listings {
         catalog.apply(listing).unwrap();

@@ -10,11 +10,16 @@
 //! 8. A body that is no message is a 400 with the error that JSON-RPC has for it; a wrong content type stays a 415.
 //! 9. Results say that they are ours; a list that a token opens is private.
 
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
 use rmcp::model::{ArgumentInfo, CompleteRequestParams, Reference};
 use serde_json::{Value, json};
 use toolscout_core::Secret;
+use toolscout_embed::{Embed, Embedding, ModelInfo, Want};
 use toolscout_gateway::{GatewayOptions, HttpOptions};
 use toolscout_policy::{Glob, Policy};
+use toolscout_testkit::embed::HashEmbedder;
 use toolscout_upstream::Era;
 
 use crate::fixture::{Gateway, Setup, ask, listing, read, start, text};
@@ -62,13 +67,57 @@ async fn without_a_model_words_answer_and_the_answer_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_that_cannot_be_embedded_is_answered_from_words() {
-    let embedder = toolscout_testkit::embed::HashEmbedder::new().failing_on("read a text file");
-    let gateway = start(Setup { embedder: Some(embedder), ..Setup::default() }).await;
+    let embedder = HashEmbedder::new().failing_on("read a text file");
+    let gateway = start(Setup { embedder: Some(Arc::new(embedder)), ..Setup::default() }).await;
     let client = gateway.connect(Era::Modern).await;
     let found = ask(&client, "search_tools", json!({"query": "read a text file"})).await.structured_content.unwrap();
     assert_eq!((&found["index_state"], &found["tools"][0]["id"]), (&json!("lexical"), &json!("files:read_file")));
     let found = ask(&client, "search_tools", json!({"query": "read some text file"})).await.structured_content.unwrap();
     assert_eq!(found["index_state"], "hybrid");
+}
+
+/// Embeds one query never, or not before it is let go on.
+struct Stuck {
+    embedder: HashEmbedder,
+    /// Whether it panics instead.
+    panics: bool,
+    let_go: Barrier,
+}
+
+const STUCK: &str = "read a text file";
+
+impl Embed for Stuck {
+    fn model(&self) -> &ModelInfo {
+        self.embedder.model()
+    }
+
+    fn embed(&self, texts: &[&str], want: Want) -> Result<Vec<Embedding>, toolscout_embed::Error> {
+        if texts == [STUCK] {
+            assert!(!self.panics, "told to panic");
+            self.let_go.wait();
+        }
+        self.embedder.embed(texts, want)
+    }
+
+    fn inferences(&self) -> u64 {
+        self.embedder.inferences()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_whose_embedding_takes_too_long_or_panics_is_answered_from_words() {
+    for panics in [false, true] {
+        let stuck = Arc::new(Stuck { embedder: HashEmbedder::new(), panics, let_go: Barrier::new(2) });
+        let patience = if panics { Duration::from_secs(3600) } else { Duration::ZERO };
+        let options = GatewayOptions { embed_patience: patience, workers: 2, ..GatewayOptions::default() };
+        let gateway = start(Setup { embedder: Some(stuck.clone()), options, ..Setup::default() }).await;
+        let client = gateway.connect(Era::Modern).await;
+        let found = ask(&client, "search_tools", json!({"query": STUCK})).await.structured_content.unwrap();
+        assert_eq!((&found["index_state"], &found["tools"][0]["id"]), (&json!("lexical"), &json!("files:read_file")));
+        if !panics {
+            stuck.let_go.wait();
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
