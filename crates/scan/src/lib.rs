@@ -5,8 +5,8 @@
 //! a tool is withheld, or somebody is warned. [`Screen`] holds that decision for every tool of one generation, so that a search
 //! looks at a list and at no text.
 //!
-//! A net, not a proof: it knows the forms that attacks on models have had, in English, and somebody who words one anew gets
-//! through. Whoever is let through is still data and never an instruction. What it finds says nothing of how well a tool works:
+//! A net, not a proof: it knows the forms that attacks on models have had, most of them in English and the commonest in nine other
+//! languages, and somebody who words one anew gets through. Whoever is let through is still data and never an instruction. What it finds says nothing of how well a tool works:
 //! quality is another crate's, and no score moves.
 //!
 //! Values in, values out: no I/O, no clock. Linear in the text, bounded in nodes and depth, the same for the same input.
@@ -31,6 +31,7 @@ mod options;
 mod rules;
 mod screen;
 mod text;
+mod tongues;
 
 pub use definition::scan;
 pub use finding::{Finding, Kind, Mention, Scan, Severity};

@@ -7,10 +7,12 @@ use std::sync::LazyLock;
 
 use aho_corasick::AhoCorasick;
 use regex::Regex;
+use unicode_normalization::UnicodeNormalization as _;
 
 use crate::Kind::{CrossTool, Instructions, SecretRequest, Smuggling};
 use crate::Severity::{High, Low, Medium};
-use crate::{Kind, Severity};
+use crate::text::looks_like;
+use crate::{Kind, Severity, tongues};
 
 /// One form.
 pub(crate) struct Rule {
@@ -64,7 +66,7 @@ const SECRET_PLACES: &[&str] = &[
     ".env",
 ];
 
-pub(crate) static RULES: [Rule; 25] = [
+pub(crate) static RULES: [Rule; 31] = [
     rule(
         Instructions,
         High,
@@ -240,6 +242,12 @@ pub(crate) static RULES: [Rule; 25] = [
         r"\b(?:your|the model's|full|complete) (?:chain of thought|internal reasoning|hidden reasoning)\b",
         "a parameter that wants the model's own thoughts",
     ),
+    rule(Instructions, High, tongues::OF_IGNORE, tongues::IGNORE, "tells the model to disregard what it was told"),
+    rule(Instructions, High, tongues::OF_CONCEAL, tongues::CONCEAL, "tells the model to keep something from the user"),
+    rule(Instructions, High, tongues::OF_UNSEEN, tongues::UNSEEN, "asks for something to be done unseen"),
+    rule(Instructions, High, tongues::OF_TAG, tongues::TAG, "a tag that imitates the frame of a prompt"),
+    rule(SecretRequest, High, tongues::OF_PROMPT, tongues::PROMPT, "asks for what the model was told"),
+    rule(CrossTool, Medium, tongues::OF_FIRST, tongues::FIRST, "wants to come before every other tool"),
 ];
 
 /// Triggers and patterns, compiled once.
@@ -252,16 +260,14 @@ pub(crate) struct Compiled {
 }
 
 pub(crate) static COMPILED: LazyLock<Compiled> = LazyLock::new(|| {
-    let (mut words, mut rule_of): (Vec<&str>, Vec<u8>) = (Vec::new(), Vec::new());
+    let (mut words, mut rule_of): (Vec<String>, Vec<u8>) = (Vec::new(), Vec::new());
     for (rule, n) in RULES.iter().zip(0u8..) {
-        words.extend(rule.triggers);
+        words.extend(rule.triggers.iter().map(|word| plain(word)));
         rule_of.extend(rule.triggers.iter().map(|_| n));
     }
     // Folded text is plain enough for boundaries of ASCII words, which need no tables.
-    let pattern = |pattern: &str| {
-        let plain = pattern.replace(r"\b", r"(?-u:\b)");
-        Regex::new(&plain).expect("a test compiles every pattern")
-    };
+    let pattern =
+        |pattern: &str| Regex::new(&plain(pattern).replace(r"\b", r"(?-u:\b)")).expect("a test compiles every pattern");
     Compiled {
         triggers: AhoCorasick::new(words).expect("a test builds the triggers"),
         rule_of,
@@ -269,6 +275,11 @@ pub(crate) static COMPILED: LazyLock<Compiled> = LazyLock::new(|| {
         mention: pattern(MENTION),
     }
 });
+
+/// A pattern or a word as folded text has it: in it a Cyrillic letter that looks like a Latin one is the Latin one.
+fn plain(pattern: &str) -> String {
+    pattern.nfkc().map(|c| if c.is_ascii() { c } else { looks_like(c).unwrap_or(c) }).collect()
+}
 
 /// Words that begin a sentence about when to use a tool, and a name that looks like a tool's: with a mark inside, or called one.
 const MENTION: &str = r"\b(when|whenever|every time|each time|before|after|prior to|instead of|rather than|do not use|don't use|never use|avoid)(?: (?:you|using|calling|invoking|running|use|call|invoke|the|tool|function|mcp)){0,3} [`'\x22(]?(?:([a-z][a-z0-9]*(?:[_-][a-z0-9]+)+)[`'\x22)]?(?: tool| function)?|([a-z][a-z0-9]{3,63})[`'\x22)]? (?:tool|function)\b)((?: is| are| gets| will be)? (?:called|invoked|used|available|run|executed))?";
