@@ -1,6 +1,6 @@
 //! Which definitions are taken as they come, and which changes are so small that nobody has to be asked. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -225,27 +225,83 @@ const WEIGHTY: [&str; 92] = [
     "confirm",
 ];
 
+/// Words that may come and go where nothing can be carried out: a parameter that takes yes, no or a number takes no secret, and
+/// a text that is all new has no sentence yet that "not" could turn round.
+const FREE: [&str; 17] = [
+    "not", "no", "never", "none", "without", "only", "except", "unless", "instead", "first", "before", "after", "then",
+    "every", "all", "any", "include",
+];
+
+/// Words that no name may have.
+const STEERING: [&str; 14] = [
+    "ignore",
+    "forget",
+    "override",
+    "bypass",
+    "disregard",
+    "instruction",
+    "instructions",
+    "prompt",
+    "assistant",
+    "silently",
+    "always",
+    "never",
+    "must",
+    "exfiltrate",
+];
+
 /// Whether a definition that changed may be shown without asking anybody: then there is no obstacle.
 ///
-/// Harmless are at most three words in the texts, none of them weighty, and up to three new optional parameters of plain type. What is
-/// removed, renamed, required, typed otherwise, annotated otherwise, or allowed besides (an `enum`'s new value may be a new
+/// Harmless are:
+/// - at most three words in the texts, none of them weighty; a title of the tool's own words;
+/// - up to three new optional parameters of plain type;
+/// - what only checkers read and what asks for less: `$schema`, `additionalProperties` as yes or no, a bound where there was none,
+///   a parameter that is not required any more;
+/// - an output schema without a text of its own;
+/// - hints (`annotations`) where there were none. Whether the tool may do other things by them is not asked here.
+///
+/// What is removed, renamed, required, typed otherwise, annotated otherwise, or allowed besides (an `enum`'s new value may be a new
 /// deed) is not. `before` is what a person or the first use approved, not what a rule made of it since: many small steps do not
 /// add up to a large one.
 pub fn judge(before: &Value, after: &Value) -> Judgement {
     let mut found = Judgement::default();
-    let (mut n_gone, mut n_come, mut n_parameters) = (0, 0, 0);
+    let (mut n_gone, mut n_come, mut n_parameters, mut n_form) = (0, 0, 0, 0);
     let required = required(after);
+    let known = Known::of(before);
     differences(before, after, &mut |path, old, new| {
+        let mut words = |(gone, come): (usize, usize)| {
+            n_gone += gone;
+            n_come += come;
+        };
         let verdict = match (path, old, new) {
             (_, Some(Value::String(old)), Some(Value::String(new))) if is_text(path) => {
-                text_change(old, new).map(|(gone, come)| {
-                    n_gone += gone;
-                    n_come += come;
-                })
+                text_change(old, new).map(&mut words)
             }
             (["inputSchema", "properties", name], None, Some(schema)) => {
                 n_parameters += 1;
                 new_parameter(name, schema, &required)
+            }
+            (["title"] | ["annotations", "title"], None, Some(Value::String(title))) => {
+                known.title(title).map(|come| words((0, come)))
+            }
+            (["annotations"], None, Some(Value::Object(hints))) => {
+                n_form += 1;
+                hints.iter().try_for_each(|(name, value)| match (name.as_str(), value) {
+                    ("title", Value::String(title)) => known.title(title).map(|come| words((0, come))),
+                    _ => new_hint(name, value),
+                })
+            }
+            (["annotations", name], None, Some(value)) => {
+                n_form += 1;
+                new_hint(name, value)
+            }
+            (["outputSchema", rest @ ..], _, new) if new.is_none_or(|new| known.says_all(rest, new)) => {
+                n_form += 1;
+                Ok(())
+            }
+            (_, old, new) if is_form(path, old, new) => {
+                n_form += 1;
+                Ok(())
             }
             (_, None, Some(_)) => Err("is new"),
             (_, Some(_), None) => Err("is gone"),
@@ -267,8 +323,11 @@ pub fn judge(before: &Value, after: &Value) -> Judgement {
     if n_parameters > 0 {
         found.reasons.push(format!("{n_parameters} optional parameter{} added", plural(n_parameters)));
     }
+    if n_form > 0 {
+        found.reasons.push(format!("{n_form} detail{} of form changed, which say nothing", plural(n_form)));
+    }
     let n_words = n_gone.max(n_come);
-    if n_words > 0 || n_parameters == 0 {
+    if n_words > 0 || n_parameters + n_form == 0 {
         found.reasons.push(format!("{n_words} word{} of text changed", plural(n_words)));
     }
     found
@@ -279,23 +338,138 @@ fn required(definition: &Value) -> Vec<&str> {
     names.into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
+/// The keyword of a schema that a path leads to. A property may itself be called `description`: only what stands outside
+/// `properties` is one.
+fn keyword<'p>(path: &[&'p str]) -> Option<&'p str> {
+    let ["inputSchema" | "outputSchema", rest @ ..] = path else { return None };
+    let mut rest = rest;
+    loop {
+        match rest {
+            ["properties", _, further @ ..] | ["items", further @ ..] if !further.is_empty() => rest = further,
+            [keyword] => return Some(keyword),
+            _ => return None,
+        }
+    }
+}
+
 /// Whether a path leads to a text that is meant for reading: of the tool, or of a parameter or a part of one.
 fn is_text(path: &[&str]) -> bool {
-    match path {
-        ["description" | "title"] => true,
-        ["inputSchema", rest @ ..] => {
-            let mut rest = rest;
-            loop {
-                match rest {
-                    // A property may itself be called `description`: only what stands outside `properties` is a keyword.
-                    ["properties", _, further @ ..] | ["items", further @ ..] => rest = further,
-                    ["description" | "title"] => return true,
-                    _ => return false,
-                }
+    matches!(path, ["description" | "title"] | ["annotations", "title"])
+        || matches!(keyword(path), Some("description" | "title"))
+}
+
+/// Whether what differs is of no use to a reader, or asks for less than before.
+fn is_form(path: &[&str], old: Option<&Value>, new: Option<&Value>) -> bool {
+    let is_yes_or_no = |value: Option<&Value>| match value {
+        None | Some(Value::Bool(_)) => true,
+        Some(Value::Object(map)) => map.is_empty(),
+        Some(_) => false,
+    };
+    match keyword(path) {
+        Some("$schema") => old.is_none_or(is_dialect) && new.is_none_or(is_dialect),
+        Some("additionalProperties") => is_yes_or_no(old) && is_yes_or_no(new),
+        Some("required") => {
+            let names = |value: Option<&Value>| match value {
+                None => Some(Vec::new()),
+                Some(Value::Array(names)) => names.iter().map(|name| name.as_str().map(str::to_owned)).collect(),
+                Some(_) => None,
+            };
+            match (names(old), names(new)) {
+                (Some(old), Some(new)) => new.iter().all(|name| old.contains(name)),
+                _ => false,
             }
         }
+        Some(bound) if BOUNDS.contains(&bound) => old.is_none() && new.is_some_and(Value::is_number),
         _ => false,
     }
+}
+
+/// What narrows a value and says nothing.
+const BOUNDS: [&str; 8] =
+    ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "minItems", "maxItems"];
+
+/// Whether a value names a version of JSON Schema.
+fn is_dialect(value: &Value) -> bool {
+    let Some(text) = value.as_str() else { return false };
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let version = rest.and_then(|rest| rest.strip_prefix("json-schema.org/"));
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-/#".contains(c);
+    version.is_some_and(|version| version.len() <= 24 && version.starts_with("draft") && version.chars().all(is_plain))
+}
+
+fn new_hint(name: &str, value: &Value) -> Result<(), &'static str> {
+    const HINTS: [&str; 4] = ["readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"];
+    if HINTS.contains(&name) && value.is_boolean() { Ok(()) } else { Err("is new") }
+}
+
+/// What the approved definition says already.
+struct Known<'v> {
+    texts: HashSet<&'v str>,
+    name: Vec<String>,
+}
+
+/// Values of an output schema that are looked at.
+const MAX_OUTPUT: usize = 500;
+
+impl<'v> Known<'v> {
+    fn of(definition: &'v Value) -> Self {
+        let mut texts = HashSet::new();
+        collect_texts(definition, &mut texts);
+        let name = definition.get("name").and_then(Value::as_str).unwrap_or_default();
+        Self { texts, name: split_identifier(name) }
+    }
+
+    /// How many words a new title has that the tool's name has not.
+    fn title(&self, title: &str) -> Result<usize, &'static str> {
+        let words: Vec<&str> = title.split_whitespace().collect();
+        let is_own = |word: &&&str| {
+            let parts = split_identifier(word);
+            parts.iter().all(|part| self.name.contains(part) || part == "tool")
+        };
+        let others: Vec<&str> = words.iter().filter(|word| !is_own(word)).copied().collect();
+        let fits = words.len() <= MAX_NEW_DESCRIPTION && title.chars().count() <= MAX_GROWTH;
+        let light = words.iter().all(|word| is_plain(word)) && others.iter().all(|word| is_light(word));
+        if fits && light { Ok(others.len()) } else { Err("is new") }
+    }
+
+    /// Whether a part of an output schema has no text but types, plain names and what was said before.
+    fn says_all(&self, path: &[&str], part: &Value) -> bool {
+        let mut n_left = MAX_OUTPUT;
+        path.iter().all(|name| is_bare_name(name)) && self.holds(part, &mut n_left)
+    }
+
+    fn holds(&self, value: &Value, n_left: &mut usize) -> bool {
+        let Some(left) = n_left.checked_sub(1) else { return false };
+        *n_left = left;
+        match value {
+            Value::String(text) => {
+                let is_word = is_plain(text) && !text.contains(char::is_whitespace) && is_light(text);
+                is_word || is_dialect(value) || self.texts.contains(text.as_str())
+            }
+            Value::Array(items) => items.iter().all(|item| self.holds(item, n_left)),
+            Value::Object(map) => map.iter().all(|(key, value)| is_bare_name(key) && self.holds(value, n_left)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => true,
+        }
+    }
+}
+
+fn collect_texts<'v>(value: &'v Value, texts: &mut HashSet<&'v str>) {
+    match value {
+        Value::String(text) => drop(texts.insert(text)),
+        Value::Array(items) => items.iter().for_each(|item| collect_texts(item, texts)),
+        Value::Object(map) => map.values().for_each(|value| collect_texts(value, texts)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// A name that names something and says nothing.
+fn is_bare_name(name: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "_-$".contains(c);
+    let parts = split_identifier(name);
+    name.len() <= 40
+        && name.chars().all(fits)
+        && parts.len() <= 5
+        && parts.iter().all(|part| !STEERING.contains(&part.as_str()))
 }
 
 /// How many words went and came.
@@ -320,66 +494,78 @@ fn is_light(word: &str) -> bool {
     parts.iter().all(|part| !WEIGHTY.contains(&part.as_str()))
 }
 
+/// Whether a word may stand in the text of what takes no text.
+fn is_light_or_free(word: &str) -> bool {
+    let parts = split_identifier(word);
+    parts.iter().all(|part| FREE.contains(&part.as_str()) || !WEIGHTY.contains(&part.as_str()))
+}
+
 /// Whether a word is one: short, of plain letters, no address, path or markup. Scripts that put no space between words could
 /// say anything in one "word", so their changes are looked at.
 fn is_plain(word: &str) -> bool {
-    let fits = |c: char| c.is_ascii_alphanumeric() || ".,;()'\"!?-".contains(c);
+    let fits = |c: char| c.is_ascii_alphanumeric() || ".,;:()'\"!?-_`".contains(c);
     word.len() <= 24 && word.chars().all(fits) && !word.contains("..")
 }
 
 fn new_parameter(name: &str, schema: &Value, required: &[&str]) -> Result<(), &'static str> {
-    const KEYS: [&str; 11] = [
-        "type",
-        "description",
-        "title",
-        "default",
-        "enum",
-        "items",
-        "minimum",
-        "maximum",
-        "minLength",
-        "maxLength",
-        "maxItems",
-    ];
+    const KEYS: [&str; 6] = ["type", "description", "title", "default", "enum", "items"];
     if required.contains(&name) {
         return Err("is new and required");
     }
+    let Some(schema) = schema.as_object() else { return Err("is new and has no plain schema") };
+    let kind = schema.get("type").and_then(Value::as_str);
+    // What takes yes, no or a number takes nothing out.
+    let carries = !matches!(kind, Some("boolean" | "integer" | "number"));
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    if name.len() > 40 || !name.chars().all(is_name) || !is_light(name) {
+    let is_light_name = is_light(name) || (!carries && is_light(&without_include(name)));
+    if name.len() > 40 || !name.chars().all(is_name) || !is_light_name {
         return Err("is new and has a name that matters");
     }
-    let Some(schema) = schema.as_object() else { return Err("is new and has no plain schema") };
-    if schema.keys().any(|key| !KEYS.contains(&key.as_str())) || !has_plain_type(schema) {
+    let is_known = |key: &String| KEYS.contains(&key.as_str()) || BOUNDS.contains(&key.as_str());
+    if !schema.keys().all(is_known) || !has_plain_type(schema) {
         return Err("is new and has no plain schema");
     }
+    let (max_words, max_chars) =
+        if carries { (MAX_NEW_DESCRIPTION, MAX_GROWTH + 40) } else { (2 * MAX_NEW_DESCRIPTION, 2 * MAX_GROWTH) };
     let said = |key: &str| match schema.get(key) {
         None => true,
         Some(Value::String(text)) => {
             let words: Vec<&str> = text.split_whitespace().collect();
-            let few = words.len() <= MAX_NEW_DESCRIPTION && text.chars().count() <= MAX_GROWTH + 40;
+            let few = words.len() <= max_words && text.chars().count() <= max_chars;
+            let is_light = if carries { is_light } else { is_light_or_free };
             few && words.iter().all(|word| is_light(word) && is_plain(word))
         }
         Some(_) => false,
     };
-    let is_value = |value: &Value| match value {
+    let values = schema.get("enum").is_none_or(are_plain_values);
+    let bounds = BOUNDS.iter().all(|key| schema.get(*key).is_none_or(Value::is_number));
+    if said("description") && said("title") && values && bounds && schema.get("default").is_none_or(is_plain_value) {
+        Ok(())
+    } else {
+        Err("is new and says what matters")
+    }
+}
+
+/// `includeSnapshot` without the word that only says that it is a switch.
+fn without_include(name: &str) -> String {
+    let parts = split_identifier(name);
+    let mut rest = parts.iter().map(String::as_str).filter(|part| !["include", "only"].contains(part));
+    let first = rest.next().unwrap_or_default().to_owned();
+    rest.fold(first, |name, part| format!("{name}_{part}"))
+}
+
+fn are_plain_values(values: &Value) -> bool {
+    values.as_array().is_some_and(|values| values.len() <= MAX_NEW_VALUES && values.iter().all(is_plain_value))
+}
+
+fn is_plain_value(value: &Value) -> bool {
+    match value {
         Value::String(text) => {
             text.is_empty() || (!text.contains(char::is_whitespace) && is_light(text) && is_plain(text))
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => true,
         Value::Array(items) => items.is_empty(),
         Value::Object(_) => false,
-    };
-    let values = match schema.get("enum") {
-        None => true,
-        Some(Value::Array(values)) => values.len() <= MAX_NEW_VALUES && values.iter().all(is_value),
-        Some(_) => false,
-    };
-    let numbers = ["minimum", "maximum", "minLength", "maxLength", "maxItems"];
-    let bounds = numbers.iter().all(|key| schema.get(*key).is_none_or(Value::is_number));
-    if said("description") && said("title") && values && bounds && schema.get("default").is_none_or(is_value) {
-        Ok(())
-    } else {
-        Err("is new and says what matters")
     }
 }
 
@@ -390,9 +576,9 @@ fn has_plain_type(schema: &Map<String, Value>) -> bool {
     match schema.get("items") {
         None => kind.is_some_and(|kind| PLAIN.contains(&kind)),
         Some(Value::Object(items)) => {
-            let only_typed =
-                items.len() == 1 && items.get("type").and_then(Value::as_str).is_some_and(|kind| PLAIN.contains(&kind));
-            kind == Some("array") && only_typed
+            let only = items.keys().all(|key| ["type", "enum"].contains(&key.as_str()));
+            let is_typed = items.get("type").and_then(Value::as_str).is_some_and(|kind| PLAIN.contains(&kind));
+            kind == Some("array") && only && is_typed && items.get("enum").is_none_or(are_plain_values)
         }
         Some(_) => false,
     }
@@ -412,11 +598,15 @@ pub(crate) fn shape(definition: &Value) -> Shape {
 }
 
 fn bare(schema: &Value) -> Value {
-    const TEXTS: [&str; 6] = ["description", "title", "default", "examples", "example", "$comment"];
+    const TEXTS: [&str; 7] = ["description", "title", "default", "examples", "example", "$comment", "$schema"];
     const MAPS: [&str; 4] = ["properties", "patternProperties", "$defs", "definitions"];
     match schema {
         Value::Object(map) => {
+            // What a library writes with one release and leaves out with the next is no form of the tool's.
+            let is_open = |value: &Value| value.is_boolean() || value.as_object().is_some_and(Map::is_empty);
+            let says_nothing = |key: &str, value: &Value| key == "additionalProperties" && is_open(value);
             let kept = map.iter().filter(|(key, _)| !TEXTS.contains(&key.as_str()));
+            let kept = kept.filter(|(key, value)| !says_nothing(key, value) && !BOUNDS.contains(&key.as_str()));
             let parts = kept.map(|(key, value)| {
                 let value = match value {
                     // Names of properties are names, whatever they say.
