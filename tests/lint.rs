@@ -95,5 +95,9 @@ fn a_running_server_logs_it() {
         said.contains("a tool is found less well since a crawl").then_some(said)
     });
     assert!(said.contains("restless:echo fell from place 1"), "{said}");
+    let told = gateway.get("/v1/upstreams").json();
+    assert_eq!(told["upstreams"][0]["found_less_well"], json!(["restless:echo"]), "{told}");
+    let listed = scratch.ok(&["upstreams", "list"]);
+    assert!(listed.stderr.contains("1 tool found less well since a crawl of `restless`: restless:echo"), "{listed}");
     gateway.stop();
 }

@@ -15,8 +15,8 @@ use toolscout_crawler::{CrawlEvent, Crawled, Crawler, CrawlerDeps, CrawlerOption
 use toolscout_embed::CrossEncoder;
 use toolscout_gateway::wire::RecrawlResponse;
 use toolscout_gateway::{
-    CrossEncoding, GatewayOptions, Judge, Metrics, NoRecrawl, OpError, Parts, Recrawl, Reranker, SelectionLog,
-    SelectionOptions, Services,
+    CrossEncoding, Findability, GatewayOptions, Judge, Metrics, NoRecrawl, OpError, Parts, Recrawl, Reranker,
+    SelectionLog, SelectionOptions, Services,
 };
 use toolscout_index::{DenseMode, IndexHost, IndexOptions};
 use toolscout_quality::Quality;
@@ -106,9 +106,12 @@ impl App {
         let model = model.map_err(|_| anyhow::anyhow!("loading the embedding model ended in a panic"))?;
         let second = second.map_err(|_| anyhow::anyhow!("setting up the second stage ended in a panic"))??;
         let index = IndexHost::open(index_options(config), &store, model.documents).context("open the index")?;
+        let findability = Arc::<Findability>::default();
         let watch = match usage {
             Use::Once => None,
-            Use::Serve => Some(Watch::start(&index, model.queries.clone()).context("start the watching thread")?),
+            Use::Serve => {
+                Some(Watch::start(&index, model.queries.clone(), &findability).context("start the watching thread")?)
+            }
         };
         let follower = Follower::start(&catalog, &index, watch.as_ref().map(Watch::waker))?;
 
@@ -159,6 +162,7 @@ impl App {
             metrics,
             options: gateway_options(settings),
         });
+            findability,
         let (model_problem, loading) = (model.problem, model.loading);
         Ok(Self { services, catalog, index, pool, crawler, model_problem, follower, watch, loading })
     }

@@ -1,4 +1,4 @@
-//! While a server runs: tells in the log which tools a crawl made harder to find.
+//! While a server runs: tells in the log and under `/v1/upstreams` which tools a crawl made harder to find.
 //!
 //! A thread of its own, behind everything: it looks when all vectors of a generation are there, at few tools, and answers nobody.
 
@@ -7,8 +7,10 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use toolscout_core::UpstreamId;
 use toolscout_embed::{QueryEmbedder, QueryVectors};
-use toolscout_index::{IndexHost, glossary};
+use toolscout_gateway::Findability;
+use toolscout_index::{IndexHost, Snapshot, glossary};
 
 /// Tools looked at per generation. Each costs two searches, 10 to 20 ms together.
 const MAX_WATCHED: usize = 32;
@@ -24,12 +26,16 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Starts it.
-    pub(crate) fn start(index: &Arc<IndexHost>, embedder: Option<Arc<QueryEmbedder>>) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        index: &Arc<IndexHost>,
+        embedder: Option<Arc<QueryEmbedder>>,
+        told: &Arc<Findability>,
+    ) -> std::io::Result<Self> {
         let (wake, woken) = mpsc::channel();
         let is_over = Arc::new(AtomicBool::new(false));
-        let (index, over) = (Arc::clone(index), Arc::clone(&is_over));
+        let (index, over, told) = (Arc::clone(index), Arc::clone(&is_over), Arc::clone(told));
         let thread = std::thread::Builder::new().name("findability".to_owned());
-        let thread = thread.spawn(move || watch(&index, embedder.as_deref(), &woken, &over))?;
+        let thread = thread.spawn(move || watch(&index, embedder.as_deref(), &told, &woken, &over))?;
         Ok(Self { wake: Some(wake), is_over, thread: Some(thread) })
     }
 
@@ -61,7 +67,13 @@ pub(crate) fn vectors(embedder: Option<&QueryEmbedder>, text: &str) -> Option<Qu
     embedder?.embed_query(&glossary::with_gloss(text)).ok()
 }
 
-fn watch(index: &IndexHost, embedder: Option<&QueryEmbedder>, woken: &Receiver<()>, is_over: &AtomicBool) {
+fn watch(
+    index: &IndexHost,
+    embedder: Option<&QueryEmbedder>,
+    told: &Findability,
+    woken: &Receiver<()>,
+    is_over: &AtomicBool,
+) {
     let mut last = index.snapshot();
     while woken.recv().is_ok() {
         while !is_over.load(Ordering::SeqCst) && !index.wait_settled(TICK) {}
@@ -71,10 +83,22 @@ fn watch(index: &IndexHost, embedder: Option<&QueryEmbedder>, woken: &Receiver<(
         // What came meanwhile is in this snapshot already.
         while woken.try_recv().is_ok() {}
         let now = index.snapshot();
-        for fall in toolscout_lint::falls(&last, &now, &|text| vectors(embedder, text), MAX_WATCHED) {
+        let falls = toolscout_lint::falls(&last, &now, &|text| vectors(embedder, text), MAX_WATCHED);
+        told.compared(changed(&last, &now), falls.iter().map(|fall| fall.tool.clone()));
+        for fall in falls {
             let (tool, before, after) = (&fall.tool, fall.before, fall.after);
             tracing::warn!(%tool, before, after, why = fall.told(), "a tool is found less well since a crawl");
         }
         last = now;
     }
+}
+
+/// The upstreams whose cards differ.
+fn changed(before: &Snapshot, after: &Snapshot) -> impl Iterator<Item = UpstreamId> {
+    let (old, new) = (Arc::clone(before.view()), Arc::clone(after.view()));
+    let ids: Vec<UpstreamId> = old.upstreams.keys().chain(new.upstreams.keys()).cloned().collect();
+    ids.into_iter().filter(move |id| {
+        let (old, new) = (old.tools_of(id), new.tools_of(id));
+        old.len() != new.len() || old.iter().zip(new).any(|(old, new)| !Arc::ptr_eq(old, new) && old != new)
+    })
 }

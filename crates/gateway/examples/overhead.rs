@@ -53,6 +53,7 @@ async fn main() {
         selector: toolscout_selector::SelectorOptions::default(),
         second: None,
         metrics: Arc::default(),
+        findability: Arc::default(),
         options: GatewayOptions::default(),
     });
     let caller = Caller::local("overhead");

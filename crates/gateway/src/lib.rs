@@ -9,6 +9,7 @@
 //! result is ever logged. Start at [`Services`], then [`ops`], then [`serve_http`].
 
 pub mod error;
+pub mod findability;
 pub mod http;
 pub mod lenient;
 mod lines;
@@ -27,6 +28,7 @@ pub mod validate;
 pub mod wire;
 
 pub use error::OpError;
+pub use findability::Findability;
 pub use metrics::{Metrics, MetricsOptions};
 pub use second::{CrossEncoding, Judge, JudgeOptions, Question, Reranker, Skipped, Weighed};
 pub use selections::{Kept, SelectionLog, SelectionOptions};

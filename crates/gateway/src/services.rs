@@ -15,6 +15,7 @@ use toolscout_quality::Quality;
 use toolscout_upstream::{CallContext, CallReply, CallRequest, Pool};
 
 use crate::error::OpError;
+use crate::findability::Findability;
 use crate::metrics::Metrics;
 use crate::seal::Sealer;
 use crate::second::Reranker;
@@ -143,6 +144,8 @@ pub struct Parts {
     /// What is measured.
     pub metrics: Arc<Metrics>,
     /// How the gateway behaves.
+    /// Which tools are found less well since a crawl.
+    pub findability: Arc<Findability>,
     pub options: GatewayOptions,
 }
 

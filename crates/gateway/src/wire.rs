@@ -512,6 +512,9 @@ pub struct UpstreamStatus {
     /// Of these, tools that are shown although a scan found something in their texts.
     #[serde(default)]
     pub suspicious: usize,
+    /// Of these, tools that are found less well for their own purpose since a change of this server. Since the service started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub found_less_well: Vec<String>,
     /// What the server calls itself. For display only.
     pub server: String,
     /// The protocol version spoken with it.

@@ -339,10 +339,23 @@ struct Row {
     n_tools: Option<usize>,
     #[serde(skip_serializing_if = "String::is_empty")]
     reason: String,
+    /// Tools that are found less well since a crawl of the running server.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    found_less_well: Vec<String>,
 }
 
-/// What is known of an upstream besides its definition: state, tools, reason.
-pub(crate) type Known = BTreeMap<String, (String, usize, String)>;
+/// What is known of an upstream besides its definition.
+#[derive(Default)]
+pub(crate) struct KnownUpstream {
+    state: String,
+    n_tools: usize,
+    reason: String,
+    /// Only a running server knows.
+    found_less_well: Vec<String>,
+}
+
+/// What is known of upstreams, by id.
+pub(crate) type Known = BTreeMap<String, KnownUpstream>;
 
 /// What the catalog, here or at the running server, knows of the upstreams. Opens the store alone: a list needs no model.
 /// Nothing known is no error.
@@ -356,7 +369,8 @@ pub(crate) async fn known(config: &Config) -> Known {
             // Not the catalog itself: without the configured cards it would make another generation.
             let Ok(rows) = toolscout_catalog::Catalog::upstreams(&opened.store) else { return Known::default() };
             let known = |row: toolscout_catalog::UpstreamRow| {
-                (row.id.to_string(), (row.state.as_str().to_owned(), row.n_tools, row.reason))
+                let (state, n_tools, reason) = (row.state.as_str().to_owned(), row.n_tools, row.reason);
+                (row.id.to_string(), KnownUpstream { state, n_tools, reason, ..KnownUpstream::default() })
             };
             rows.into_iter().map(known).collect()
         }
@@ -364,7 +378,13 @@ pub(crate) async fn known(config: &Config) -> Known {
             let Ok(server) = crate::backend::Server::find(config).await else { return Known::default() };
             let Ok(list) = crate::backend::Backend::Server(server).upstreams().await else { return Known::default() };
             let rows = list.upstreams.into_iter();
-            rows.map(|row| (row.id, (row.state, row.n_tools, row.reason))).collect()
+            let known = |row: toolscout_gateway::wire::UpstreamStatus| KnownUpstream {
+                state: row.state,
+                n_tools: row.n_tools,
+                reason: row.reason,
+                found_less_well: row.found_less_well,
+            };
+            rows.map(|row| (row.id.clone(), known(row))).collect()
         }
         Err(error) => {
             tracing::warn!(%error, "the catalog cannot be read");
@@ -392,9 +412,10 @@ pub(crate) fn list(config: &Config, known: &Known, is_json: bool) -> Ended {
                 enabled: raw.enabled,
                 tags: raw.tags.clone(),
                 file: raw.place.clone(),
-                state: state.map(|(state, ..)| state.clone()),
-                n_tools: state.map(|(_, n_tools, _)| *n_tools),
-                reason: state.map(|(.., reason)| reason.clone()).unwrap_or_default(),
+                state: state.map(|known| known.state.clone()),
+                n_tools: state.map(|known| known.n_tools),
+                reason: state.map(|known| known.reason.clone()).unwrap_or_default(),
+                found_less_well: state.map(|known| known.found_less_well.clone()).unwrap_or_default(),
             }
         })
         .collect();
@@ -414,6 +435,14 @@ pub(crate) fn list(config: &Config, known: &Known, is_json: bool) -> Ended {
         table.add_row([row.id.as_str(), &state, &n_tools, &row.target, &row.tags.join(", "), &row.file]);
     }
     screen::print(&table, "no upstream is configured; `toolscout upstreams add NAME -- COMMAND` adds one")?;
+    for row in rows.iter().filter(|row| !row.found_less_well.is_empty()) {
+        let n_tools = screen::count(row.found_less_well.len(), "tool");
+        let named = screen::clip(&row.found_less_well.join(", "), 200);
+        screen::say(&format!(
+            "note: {n_tools} found less well since a crawl of `{0}`: {named}; `toolscout lint {0}` says why",
+            row.id
+        ));
+    }
     Ok(Exit::Done)
 }
 

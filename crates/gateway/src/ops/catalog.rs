@@ -196,9 +196,16 @@ const MAX_REASON: usize = 200;
 pub fn upstreams(services: &Services, caller: &Caller) -> UpstreamList {
     let view = services.parts.catalog.view();
     let seen = view.upstreams.values().filter(|row| visible_upstream(&view, &services.parts.policy, caller, &row.id));
+    // Whether a tool is visible is asked anew: policy may hide one of an upstream's.
+    let may_see = |id: &ToolId| view.get(id).is_some_and(|card| visible(&services.parts.policy, caller, card));
+    let fallen = |id: &UpstreamId| {
+        let fallen = services.parts.findability.fallen(id);
+        fallen.iter().filter(|id| may_see(id)).map(ToString::to_string).collect()
+    };
     let rows = seen.map(|row| (row, view.screen.counts(&row.id))).map(|(row, (hostile, suspicious))| UpstreamStatus {
         hostile,
         suspicious,
+        found_less_well: fallen(&row.id),
         id: row.id.to_string(),
         state: row.state.as_str().to_owned(),
         since: row.since.rfc3339(),

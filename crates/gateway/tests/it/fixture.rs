@@ -175,6 +175,7 @@ fn build(setup: Setup) -> (Arc<Services>, Arc<Fake>, Arc<Catalog>, Arc<IndexHost
         selector: SelectorOptions::default(),
         second: setup.second,
         metrics: Arc::default(),
+        findability: Arc::default(),
         options: setup.options,
     });
     (services, fake, catalog, index, setup.http)
