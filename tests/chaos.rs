@@ -5,6 +5,7 @@
 //! 3. With quarantine nearly as many tasks are done as if somebody had known every tool's state at every moment.
 //!
 //! 4. The real program does so with real servers: it refuses, names the sibling, heals, and one server's death is no other's.
+//! 5. A server that is gone is found gone, and back, by listing it, without a call of anybody's.
 //!
 //! `make chaos` prints the table of README.
 
@@ -232,6 +233,56 @@ fn a_server_that_dies_is_one_circuit_and_touches_no_other() {
     for (tool, answers) in field.calls(&alone, 1) {
         assert_eq!(json!(answers), json!({"done": 1}), "{tool}");
     }
+    field.gateway.stop();
+}
+
+#[test]
+#[cfg(unix)]
+fn a_server_that_is_gone_is_listed_so_that_no_agent_calls_it() {
+    let scratch = Scratch::new("");
+    let (moods, gate) = (scratch.path("moods"), scratch.path("gate"));
+    let scripted = Scripted::new(&[Behave::Good]).tools(6).named("solo").moods(&moods);
+    let own = format!("command = {:?}\nargs = [", scripted.command());
+    // Started only while the gate is there.
+    let gated = format!(
+        "command = \"/bin/sh\"\nargs = [\"-c\", 'test -e \"$0\" && exec \"$@\"', {:?}, {:?}, ",
+        gate.display().to_string(),
+        scripted.command()
+    );
+    let section = upstream("alone", &scripted);
+    assert!(section.contains(&own), "{section}");
+    let times = "first_quarantine = \"2s\"\nfirst_outage = \"2s\"\nlongest_outage = \"4s\"";
+    scratch.configure(&format!("[quality]\n{times}\n\n{}", section.replace(&own, &gated)));
+    std::fs::write(&gate, "").expect("open the gate");
+    scratch.ok(&["crawl"]);
+    let field = Field { gateway: scratch.serve(), scratch };
+    let alone: Vec<String> = (0..6).map(|n| format!("alone:solo_{n}")).collect();
+    field.calls(&alone, 1);
+
+    std::fs::remove_file(&gate).expect("shut the gate");
+    std::fs::write(&moods, json!({"*": "crash"}).to_string()).expect("write the moods");
+    let state = || {
+        let quality = field.gateway.get("/v1/quality").json();
+        let row = quality["upstreams"][0]["quality"].clone();
+        (row["circuit"].as_str().unwrap_or_default().to_owned(), row["reason"].to_string(), row["calls"].clone())
+    };
+    eventually("the circuit opens", || {
+        field.call(&alone[0]);
+        field.call(&alone[1]);
+        Some(()).filter(|()| state().0 == "open")
+    });
+    // From here on nobody calls it.
+    let calls = eventually("a listing finds it gone", || {
+        let (_, reason, calls) = state();
+        reason.contains("did not answer when it was asked for its tools").then_some(calls)
+    });
+    std::fs::remove_file(&moods).expect("all is well again");
+    std::fs::write(&gate, "").expect("open the gate");
+    eventually("a listing finds it back", || Some(()).filter(|()| state().0 == "half_open"));
+    assert_eq!(state().2, calls, "no call was made for that");
+    eventually("a call closes it", || Some(()).filter(|()| field.call(&alone[0]).0 == "done"));
+    // Outcomes are folded behind the calls.
+    eventually("that is known", || Some(()).filter(|()| state().0 == "closed"));
     field.gateway.stop();
 }
 

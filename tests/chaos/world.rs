@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use toolscout_core::{CallFault, CallerClass, Generation, Outcome, SideEffect, Timestamp, ToolId};
 use toolscout_quality::health::State;
-use toolscout_quality::{Admission, HeldWhat, Quality, QualityOptions, Standing, Trial};
+use toolscout_quality::{Admission, HeldWhat, Listing, Quality, QualityOptions, Standing, Trial};
 use toolscout_store::Store;
 
 /// Calls that agents want to make in one run.
@@ -315,6 +315,7 @@ pub(crate) fn run(seed: u64, options: QualityOptions) -> std::collections::BTree
     for task in 0..N_TASKS {
         now += -BETWEEN_MS * (1.0 - luck([seed, task, 100, 0])).ln();
         run.end_until(now as u64);
+        run.list(now as u64);
         run.task(task, now as u64);
     }
     run.end_until(u64::MAX);
@@ -358,6 +359,20 @@ impl Run {
             self.under_way.push(Reverse((outcome.at.0, self.flights.len() as u64)));
             self.flights.push(Some(Flight { outcome, trial }));
         }
+    }
+
+    /// Lists what is to be listed, as the gateway does twice a second. A server that is there lists well, whatever its tools do.
+    fn list(&self, now: u64) {
+        let asked = self.quality.to_be_listed(Timestamp(now));
+        if asked.is_empty() {
+            return;
+        }
+        for (upstream, trial) in asked {
+            let answered = upstream.as_str() != "gone" || Ail::Crashed.works(now);
+            self.quality.listed(Listing { upstream, answered, took_ms: 0, at: Timestamp(now) });
+            trial.recorded();
+        }
+        assert!(self.quality.settle(PATIENCE), "listings are folded within a minute");
     }
 
     /// What a search would show first and a call would be admitted to: what is not withheld, the family's more reliable member

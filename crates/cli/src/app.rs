@@ -19,7 +19,7 @@ use toolscout_gateway::{
     SelectionLog, SelectionOptions, Services,
 };
 use toolscout_index::{DenseMode, IndexHost, IndexOptions};
-use toolscout_quality::Quality;
+use toolscout_quality::{Listing, Quality};
 use toolscout_selector::SelectorOptions;
 use toolscout_store::{Opened, Tree, TreeName, row};
 use toolscout_upstream::{Era, EraCache, Pool, PoolOptions, UpstreamSpec};
@@ -131,7 +131,9 @@ impl App {
             progress,
         };
         let metrics = Arc::new(Metrics::new(settings.metrics));
-        let deps = CrawlerDeps { progress: Some(counting(&metrics, deps.progress.clone())), ..deps };
+        let quality = Arc::new(Quality::open(&store, settings.quality.options()).context("open the quality rows")?);
+        let progress = hearing(&quality, &clock, counting(&metrics, deps.progress.clone()));
+        let deps = CrawlerDeps { progress: Some(progress), ..deps };
         let crawler = match usage {
             Use::Once => Crawler::on_demand(deps),
             Use::Serve => Crawler::start(deps),
@@ -150,7 +152,7 @@ impl App {
             embedder: model.queries,
             forward: Arc::clone(&pool) as Arc<dyn toolscout_gateway::Forward>,
             policy: Arc::new(settings.policy.clone()),
-            quality: Arc::new(Quality::open(&store, settings.quality.options()).context("open the quality rows")?),
+            quality,
             selections: Arc::new(
                 SelectionLog::open(&store, selection_options(settings)).context("open the selections")?,
             ),
@@ -160,9 +162,9 @@ impl App {
             selector: SelectorOptions { quality: settings.quality.weight, ..SelectorOptions::default() },
             second,
             metrics,
+            findability,
             options: gateway_options(settings),
         });
-            findability,
         let (model_problem, loading) = (model.problem, model.loading);
         Ok(Self { services, catalog, index, pool, crawler, model_problem, follower, watch, loading })
     }
@@ -223,6 +225,25 @@ fn counting(metrics: &Arc<Metrics>, shown: Option<ProgressFn>) -> ProgressFn {
         if let Some(shown) = &shown {
             shown(event);
         }
+    })
+}
+
+/// Tells quality whether servers answered when they were listed, whoever asked: before anybody hears that the listing ended.
+fn hearing(quality: &Arc<Quality>, clock: &Clock, next: ProgressFn) -> ProgressFn {
+    let (quality, clock) = (Arc::clone(quality), Arc::clone(clock));
+    Arc::new(move |event| {
+        if let CrawlEvent::Ended(crawled) = event {
+            let answered = match &crawled.outcome {
+                Outcome::Listed { .. } => Some(true),
+                Outcome::Failed { answered, .. } => Some(*answered),
+                Outcome::Stopped => None,
+            };
+            if let Some(answered) = answered {
+                let (upstream, took_ms, at) = (crawled.upstream.clone(), crawled.took_ms, clock());
+                quality.listed(Listing { upstream, answered, took_ms, at });
+            }
+        }
+        next(event);
     })
 }
 
@@ -470,7 +491,7 @@ pub(crate) fn recrawl_response(crawled: Crawled) -> RecrawlResponse {
             let state = "ready".to_owned();
             RecrawlResponse { id, n_tools, added, changed, removed, waiting, hostile, suspicious, state, problem }
         }
-        Outcome::Failed { state, reason, hint, n_tools } => {
+        Outcome::Failed { state, reason, hint, n_tools, .. } => {
             let problem = Some(hint.map_or(reason.clone(), |hint| format!("{reason} ({hint})")));
             let (added, changed, removed, waiting, hostile, suspicious) = (0, 0, 0, Vec::new(), 0, 0);
             let state = state.as_str().to_owned();

@@ -297,7 +297,7 @@ impl Schedule {
                 let error = Error::UnknownUpstream { upstream: upstream.clone() };
                 let (reason, hint) = (error.to_string(), error.hint());
                 let state = UpstreamState::Unreachable;
-                let outcome = Outcome::Failed { state, reason, hint, n_tools: 0 };
+                let outcome = Outcome::Failed { state, reason, hint, n_tools: 0, answered: false };
                 let _ = waiter.send(Crawled { upstream, took_ms: 0, outcome });
                 continue;
             }
@@ -375,10 +375,11 @@ impl Schedule {
         if !plan.waiting_for_next.is_empty() {
             (plan.due, plan.reason) = (Some(now), Reason::Demand);
         }
+        // Who waits finds whoever is told by then.
+        tell(self.deps.progress.as_ref(), &CrawlEvent::Ended(crawled.clone()));
         for waiter in plan.waiting.drain(..) {
             let _ = waiter.send(crawled.clone());
         }
-        tell(self.deps.progress.as_ref(), &CrawlEvent::Ended(crawled));
     }
 
     /// Plans for what is configured now, no plans for what is not.

@@ -115,7 +115,7 @@ impl Job {
     /// The upstream did its part and we did not.
     fn unwritten(&self, reason: String, hint: Option<&str>) -> Outcome {
         let n_tools = self.catalog.view().upstream(&self.upstream).map_or(0, |row| row.n_tools);
-        Outcome::Failed { state: UpstreamState::Stale, reason, hint: hint.map(str::to_owned), n_tools }
+        Outcome::Failed { state: UpstreamState::Stale, reason, hint: hint.map(str::to_owned), n_tools, answered: true }
     }
 
     async fn failed(&self, error: Error, now: Timestamp) -> (Outcome, Option<Duration>, Option<Duration>) {
@@ -138,6 +138,9 @@ impl Job {
             }
             _ => UpstreamState::Unreachable,
         };
+        // A connection that is not even tried again yet would fail a call as well.
+        let answered =
+            matches!(&error, Error::NeedsAuth { .. } | Error::Protocol { .. } | Error::Caps { .. } | Error::Rpc { .. });
         let retry_after = match &error {
             Error::BackingOff { wait, .. } => Some(*wait),
             _ => None,
@@ -150,7 +153,7 @@ impl Job {
             tracing::warn!(upstream = %self.upstream, %error, "the failure could not be remembered");
         }
         let n_tools = row.map_or(0, |row| row.n_tools);
-        (Outcome::Failed { state, reason, hint, n_tools }, retry_after, None)
+        (Outcome::Failed { state, reason, hint, n_tools, answered }, retry_after, None)
     }
 }
 

@@ -85,6 +85,8 @@ pub enum Outcome {
         hint: Option<String>,
         /// Tools known from before.
         n_tools: usize,
+        /// Whether the server answered, if only with an error.
+        answered: bool,
     },
     /// The crawler was stopped before it ended.
     Stopped,

@@ -1,12 +1,15 @@
-//! Calls that try what was put aside, so that no agent has to: of tools that only read, as the operator named them.
+//! What tries what was put aside, so that no agent has to: listings of servers that did not answer, and calls of tools that only
+//! read, as the operator named them.
 //!
-//! A listing is no such call: a server may list its tools and fail every one of them.
+//! A listing cannot heal: a server may list its tools and fail every one of them. But one that does not even list answers no call,
+//! and that is found out without one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use toolscout_core::{Caller, CallerClass, SideEffect, ToolId};
@@ -21,6 +24,8 @@ use crate::wire::CallRequest;
 const TICK: Duration = Duration::from_millis(500);
 /// How long one probe may take.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// How long a listing may keep agents' calls from trying a server.
+const LISTING_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Makes the probe of each tool whenever it, or its whole server, is to be tried. Ends with `stop`.
 ///
@@ -58,6 +63,36 @@ pub async fn probe(services: Arc<Services>, probes: BTreeMap<ToolId, Map<String,
                 () = stop.cancelled() => return,
                 () = try_it(&services, tool, arguments) => {}
             }
+        }
+    }
+}
+
+/// Lists the tools of each server that left calls unanswered, shortly before a call would try it. Ends with `stop`. What comes of
+/// a listing is heard by quality from whoever crawls, see [`Recrawl`](crate::Recrawl).
+pub async fn relist(services: Arc<Services>, stop: CancellationToken) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut running = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        while running.try_join_next().is_some() {}
+        for (upstream, trial) in services.parts.quality.to_be_listed(services.now()) {
+            let services = Arc::clone(&services);
+            running.spawn(async move {
+                // Whoever crawls has a deadline of its own; without an end the right to try it comes free all the same.
+                match timeout(LISTING_DEADLINE, services.parts.recrawl.recrawl(upstream.clone())).await {
+                    Ok(Ok(listed)) => {
+                        debug!(%upstream, state = listed.state, "listed to see whether it answers");
+                        trial.recorded();
+                    }
+                    // Nobody crawls it: an agent's call has to try it.
+                    Ok(Err(error)) => debug!(%upstream, error = &error as &dyn std::error::Error, "not listed"),
+                    Err(_) => debug!(%upstream, "listing took too long"),
+                }
+            });
         }
     }
 }

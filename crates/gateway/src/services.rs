@@ -47,7 +47,8 @@ impl Forward for Pool {
 
 /// Crawls one upstream now. `cli` wires it to the crawler; knowing and answering meet only there.
 pub trait Recrawl: Send + Sync {
-    /// Crawls, waits for the end and tells what came of it. A failed crawl is an answer too (`problem`).
+    /// Crawls, waits for the end and tells what came of it. A failed crawl is an answer too (`problem`). By then
+    /// [`Quality::listed`] has heard whether the server answered.
     fn recrawl(&self, upstream: UpstreamId) -> BoxFuture<'_, Result<RecrawlResponse, OpError>>;
 }
 
@@ -143,9 +144,9 @@ pub struct Parts {
     pub second: Option<Arc<dyn Reranker>>,
     /// What is measured.
     pub metrics: Arc<Metrics>,
-    /// How the gateway behaves.
     /// Which tools are found less well since a crawl.
     pub findability: Arc<Findability>,
+    /// How the gateway behaves.
     pub options: GatewayOptions,
 }
 

@@ -10,6 +10,7 @@ use crate::circuit::{Circuit, CircuitState};
 use crate::health::{Health, State};
 use crate::options::QualityOptions;
 use crate::record::Record;
+use crate::silence::Listing;
 
 /// What can happen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,14 +20,17 @@ pub enum Event {
     Outcome(Outcome),
     /// An operator decided.
     Decision(Decision),
+    /// A server was asked for its tools.
+    Listing(Listing),
 }
 
 impl Event {
-    /// Which tool it is about.
-    pub fn tool(&self) -> &ToolId {
+    /// Which upstream it is about. Nothing of another changes by it.
+    pub fn upstream(&self) -> &UpstreamId {
         match self {
-            Self::Outcome(outcome) => &outcome.tool,
-            Self::Decision(decision) => &decision.tool,
+            Self::Outcome(outcome) => &outcome.tool.upstream,
+            Self::Decision(decision) => &decision.tool.upstream,
+            Self::Listing(listing) => &listing.upstream,
         }
     }
 
@@ -35,6 +39,7 @@ impl Event {
         match self {
             Self::Outcome(outcome) => outcome.at,
             Self::Decision(decision) => decision.at,
+            Self::Listing(listing) => listing.at,
         }
     }
 }
@@ -136,8 +141,16 @@ impl Book {
     /// Takes one event. Whatever it changed belongs to the upstream of its tool.
     pub fn apply(&mut self, event: &Event, options: &QualityOptions) {
         self.now = self.now.max(event.at());
-        let upstream = self.upstreams.entry(event.tool().upstream.clone()).or_default();
+        if let Event::Listing(listing) = event {
+            // Of a server that nobody called there is nothing to say.
+            if let Some(upstream) = self.upstreams.get_mut(&listing.upstream) {
+                upstream.listed(listing, options);
+            }
+            return;
+        }
+        let upstream = self.upstreams.entry(event.upstream().clone()).or_default();
         match event {
+            Event::Listing(_) => {}
             Event::Outcome(outcome) => upstream.take(outcome, options),
             Event::Decision(decision) => {
                 let tool = upstream.tools.entry(decision.tool.name.clone()).or_default();
@@ -195,6 +208,38 @@ impl Upstream {
         } else if is_closed || !outcome.fault.is_upstreams() {
             // While the server is down, failures are its own and no tool's.
             self.judge(outcome, options);
+        }
+    }
+
+    /// Takes in what a listing says of what was put aside for silence. While the server is down, it speaks of the server.
+    fn listed(&mut self, listing: &Listing, options: &QualityOptions) {
+        if !options.automatic {
+            return;
+        }
+        let was_closed = self.circuit.state == CircuitState::Closed;
+        self.circuit = std::mem::take(&mut self.circuit).listed(listing, &options.circuit);
+        if !was_closed {
+            return;
+        }
+        for tool in self.tools.values_mut().filter(|tool| tool.health.wants_listing().is_some()) {
+            let before = tool.health.since;
+            tool.health = std::mem::take(&mut tool.health).listed(listing, options);
+            if tool.health.since != before && tool.health.since == listing.at {
+                let reason = match tool.health.state {
+                    State::Probation => "its server answers again".to_owned(),
+                    _ => tool.health.reason.as_ref().map(ToString::to_string).unwrap_or_default(),
+                };
+                tool.remember(listing.at, tool.health.state, reason);
+            }
+        }
+    }
+
+    /// From when on its server is to be listed, so that no agent has to find out, if it is.
+    pub(crate) fn wants_listing(&self, options: &QualityOptions) -> Option<Timestamp> {
+        match self.circuit.state {
+            _ if !options.automatic => None,
+            CircuitState::Closed => self.tools.values().filter_map(|tool| tool.health.wants_listing()).min(),
+            CircuitState::Open | CircuitState::HalfOpen => self.circuit.wants_listing(),
         }
     }
 
@@ -282,6 +327,7 @@ mod tests {
                 events.push(match luck {
                     0 => decision(&tool, Verdict::Quarantine, now),
                     1 => decision(&tool, Verdict::Release, now),
+                    2..8 => Event::Listing(crate::testing::listing(&tool, luck % 2 == 0, now)),
                     _ => Event::Outcome(Outcome { latency_ms, ..outcome(&tool, fault, now) }),
                 });
             }
@@ -293,7 +339,7 @@ mod tests {
         #[test]
         fn one_upstream_never_touches_another(events in any_events()) {
             let all = play(&events);
-            let of_b: Vec<Event> = events.into_iter().filter(|event| event.tool().upstream.as_str() == "b").collect();
+            let of_b: Vec<Event> = events.into_iter().filter(|event| event.upstream().as_str() == "b").collect();
             let alone = play(&of_b);
             let b = UpstreamId::new("b").unwrap();
             prop_assert_eq!(all.upstreams.get(&b), alone.upstreams.get(&b));

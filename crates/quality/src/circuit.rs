@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use toolscout_core::{CallFault, Outcome, Timestamp};
 
 use crate::options::{CircuitOptions, backoff};
+use crate::silence::{Heard, Listing, Silence};
 
 /// Whether calls go through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -41,6 +42,8 @@ pub enum Outage {
     Failing(u32),
     /// The call that tried it failed.
     StillDown,
+    /// Before a call tried it, it did not even list its tools.
+    Unlisted,
 }
 
 impl fmt::Display for Outage {
@@ -49,6 +52,7 @@ impl fmt::Display for Outage {
             Self::Unanswered(n) => write!(f, "its server left {n} calls in a row unanswered"),
             Self::Failing(n) => write!(f, "all of its server's last {n} calls failed"),
             Self::StillDown => write!(f, "its server failed again when it was tried"),
+            Self::Unlisted => write!(f, "its server did not answer when it was asked for its tools"),
         }
     }
 }
@@ -72,6 +76,9 @@ pub struct Circuit {
     pub unanswered: u32,
     /// When the first of the run began.
     pub run_began: Timestamp,
+    /// Whether it is open for silence, and what listings have said since.
+    #[serde(default)]
+    pub silence: Silence,
 }
 
 impl Circuit {
@@ -100,7 +107,9 @@ impl Circuit {
             // Calls that were under way when it opened.
             CircuitState::Open => circuit,
             CircuitState::HalfOpen if !is_of_now => circuit,
-            CircuitState::HalfOpen if failed => circuit.opened(Outage::StillDown, now, options),
+            CircuitState::HalfOpen if failed => {
+                circuit.opened(Outage::StillDown, Silence::new(is_silent(outcome.fault), now), now, options)
+            }
             CircuitState::HalfOpen => Self { since: now, ..Self::default() },
             CircuitState::Closed if !is_of_now && failed => circuit,
             CircuitState::Closed if !failed => Self { level: 0, run: 0, unanswered: 0, ..circuit },
@@ -109,15 +118,14 @@ impl Circuit {
                     circuit.run_began = outcome.started();
                 }
                 circuit.run = circuit.run.saturating_add(1);
-                let no_answer = matches!(outcome.fault, CallFault::Transport | CallFault::Timeout);
-                circuit.unanswered = circuit.unanswered.saturating_add(u32::from(no_answer));
+                circuit.unanswered = circuit.unanswered.saturating_add(u32::from(is_silent(outcome.fault)));
                 let n_failing = || n_failing(circuit.run_began);
                 if circuit.unanswered >= options.unanswered_in_a_row.max(1) && n_failing() >= 2 {
                     let reason = Outage::Unanswered(circuit.unanswered);
-                    circuit.opened(reason, now, options)
+                    circuit.opened(reason, Silence::new(true, now), now, options)
                 } else if circuit.run >= options.failed_in_a_row.max(1) && n_failing() >= 3 {
                     let reason = Outage::Failing(circuit.run);
-                    circuit.opened(reason, now, options)
+                    circuit.opened(reason, Silence::new(false, now), now, options)
                 } else {
                     circuit
                 }
@@ -125,29 +133,72 @@ impl Circuit {
         }
     }
 
-    fn opened(self, reason: Outage, now: Timestamp, options: &CircuitOptions) -> Self {
+    /// Where it stands after its server was asked for its tools. A listing never closes it.
+    #[must_use]
+    pub fn listed(self, listing: &Listing, options: &CircuitOptions) -> Self {
+        let now = listing.at;
+        let mut circuit = self.at(now);
+        if circuit.state == CircuitState::Closed {
+            return circuit;
+        }
+        match circuit.silence.hear(listing, circuit.until) {
+            Heard::Silence => {
+                let silence = circuit.silence.clone().goes_on(now);
+                circuit.opened(Outage::Unlisted, silence, now, options)
+            }
+            Heard::Return if circuit.state == CircuitState::Open => {
+                Self { state: CircuitState::HalfOpen, since: now, until: now, ..circuit }
+            }
+            Heard::Return | Heard::Nothing => circuit,
+        }
+    }
+
+    /// From when on its server is to be listed, if it is.
+    pub(crate) fn wants_listing(&self) -> Option<Timestamp> {
+        if self.state == CircuitState::Closed { None } else { self.silence.wants_from(self.until) }
+    }
+
+    fn opened(self, reason: Outage, silence: Silence, now: Timestamp, options: &CircuitOptions) -> Self {
         let level = self.level.saturating_add(1);
         let until = now.plus(backoff(options.backoff_ms, options.backoff_cap_ms, level));
         let (state, reason) = (CircuitState::Open, Some(reason));
-        Self { state, since: now, until, reason, level, run_began: self.run_began, run: 0, unanswered: 0 }
+        Self { state, since: now, until, reason, level, run_began: self.run_began, run: 0, unanswered: 0, silence }
     }
+}
+
+/// Whether a call had no answer at all.
+pub(crate) fn is_silent(fault: CallFault) -> bool {
+    matches!(fault, CallFault::Transport | CallFault::Timeout)
 }
 
 #[cfg(test)]
 mod tests {
     //! 1. It opens for several tools' failures without a success between, never for one tool's.
     //! 2. It closes by one success after its time, and not by calls that began before.
+    //! 3. A listing never closes it. Of an outage of silence one without an answer near the end makes it longer, at most seven in a
+    //!    row; one with an answer after one without lets the call that decides come at once.
 
     use super::*;
     use crate::testing::outcome;
 
-    /// Each letter is a call a second later: `.` good, `x` error, `t` timeout, `i` invalid arguments; `_` lets the time pass.
+    /// Each letter is a call a second later: `.` good, `x` error, `t` timeout, `i` invalid arguments; `_` lets the time pass,
+    /// `n` all but a second of it. `L` is a listing with an answer, `l` one without.
     #[track_caller]
     fn check(script: &str, n_tools: usize, expect: &str) {
         let mut circuit = Circuit::default();
         let mut now = 1_000_000;
         for step in script.chars() {
-            now = if step == '_' { circuit.until.0 } else { now + 1_000 };
+            now = match step {
+                '_' => circuit.until.0,
+                'n' => circuit.until.0 - 1_000,
+                'l' | 'L' => now + 10,
+                _ => now + 1_000,
+            };
+            if matches!(step, 'l' | 'L') {
+                let upstream = toolscout_core::UpstreamId::new("a").unwrap();
+                let listing = Listing { upstream, answered: step == 'L', took_ms: 1, at: Timestamp(now) };
+                circuit = circuit.listed(&listing, &CircuitOptions::default());
+            }
             let fault = match step {
                 '.' => CallFault::None,
                 'x' => CallFault::UpstreamError,
@@ -176,5 +227,28 @@ mod tests {
         check("ttttt_i", 2, "half_open: its server left 5 calls in a row unanswered");
         check("ttttt_t", 2, "open: its server failed again when it was tried");
         check("ttttt_t_t_.tttt", 2, "closed");
+    }
+
+    #[test]
+    fn a_listing_says_whether_a_call_can_have_an_answer() {
+        let unlisted = "open: its server did not answer when it was asked for its tools";
+        check("tttttL", 2, "open: its server left 5 calls in a row unanswered");
+        check("tttttl", 2, "open: its server left 5 calls in a row unanswered");
+        check("tttttlL", 2, "half_open: its server left 5 calls in a row unanswered");
+        check("tttttnl", 2, unlisted);
+        check("ttttt_l", 2, unlisted);
+        check("tttttnlL", 2, "half_open: its server did not answer when it was asked for its tools");
+        check("tttttnlL.", 2, "closed");
+        check("tttttnlLt", 2, "open: its server failed again when it was tried");
+        check("tttttnL_", 2, "half_open: its server left 5 calls in a row unanswered");
+        check("tttttnLl", 2, unlisted);
+        let seven = "nl".repeat(7);
+        check(&format!("ttttt{seven}"), 2, unlisted);
+        check(&format!("ttttt{seven}_l"), 2, "half_open: its server did not answer when it was asked for its tools");
+        check(&format!("ttttt{seven}_l."), 2, "closed");
+        // A server that answers with errors lists well: nothing is learned.
+        check("xxxxxxxxxxxx_l", 3, "half_open: all of its server's last 12 calls failed");
+        check("xxxxxxxxxxxxlL", 3, "open: all of its server's last 12 calls failed");
+        check("lLlL", 2, "closed");
     }
 }

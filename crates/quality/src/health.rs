@@ -12,8 +12,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use toolscout_core::{CallFault, Outcome, Timestamp};
 
+use crate::circuit::is_silent;
 use crate::options::{QualityOptions, QuarantineOptions, backoff};
 use crate::record::{Record, short};
+use crate::silence::{Heard, Listing, Silence};
 use crate::window::{Window, interval, share};
 
 /// What a tool is trusted with.
@@ -61,6 +63,8 @@ pub enum Reason {
     Slow(u64, u64),
     /// The call on probation failed.
     Relapse,
+    /// Before a call tried it, its server did not even list its tools.
+    Unlisted,
 }
 
 impl fmt::Display for Reason {
@@ -73,6 +77,7 @@ impl fmt::Display for Reason {
             Self::Schema(share) => write!(f, "{share} % of its results broke its own output schema lately"),
             Self::Slow(from, to) => write!(f, "its slow calls take {to} ms, they used to take {from} ms"),
             Self::Relapse => write!(f, "it failed again when it was tried"),
+            Self::Unlisted => write!(f, "its server did not answer when it was asked for its tools"),
         }
     }
 }
@@ -101,6 +106,9 @@ pub struct Health {
     pub seen: Window,
     /// The moment that `seen` is for.
     pub as_of: Timestamp,
+    /// Whether it was put aside for silence, and what listings have said since.
+    #[serde(default)]
+    pub silence: Silence,
 }
 
 impl Health {
@@ -135,7 +143,8 @@ impl Health {
             State::Probation if outcome.started() < health.since => health,
             State::Probation => {
                 if failed || outcome.conforms == Some(false) {
-                    return health.put_aside(Reason::Relapse, now, &options.quarantine);
+                    let silence = Silence::new(is_silent(outcome.fault), now);
+                    return health.put_aside(Reason::Relapse, silence, now, &options.quarantine);
                 }
                 // One success is no proof. Lucas and Crosier, "Fast initial response for CUSUM quality-control schemes", 1982:
                 // after an alarm the sum starts half way to the next; here, after each further one, nearer to it.
@@ -152,20 +161,52 @@ impl Health {
                 let is_bad = failed || outcome.conforms == Some(false);
                 health.strain = strain(health.strain, is_bad, Usual::of(&health, record, &options.quarantine));
                 match trigger(&health, record, &options.quarantine).filter(|_| is_bad) {
-                    Some(reason) => health.put_aside(reason, now, &options.quarantine),
+                    Some(reason) => {
+                        let seen = &health.seen;
+                        let is_silent = seen.transport + seen.timeouts > seen.failed / 2.0;
+                        health.put_aside(reason, Silence::new(is_silent, now), now, &options.quarantine)
+                    }
                     None => health.graded(record, now, &options.quarantine),
                 }
             }
         }
     }
 
-    fn put_aside(self, reason: Reason, now: Timestamp, options: &QuarantineOptions) -> Self {
+    /// Where it stands after its server was asked for its tools. A listing never heals.
+    #[must_use]
+    pub fn listed(self, listing: &Listing, options: &QualityOptions) -> Self {
+        let now = listing.at.max(self.as_of);
+        let mut health = self.at(now);
+        if !matches!(health.state, State::Quarantined | State::Probation) {
+            return health;
+        }
+        match health.silence.hear(listing, health.until) {
+            Heard::Silence => {
+                let silence = health.silence.clone().goes_on(now);
+                health.put_aside(Reason::Unlisted, silence, now, &options.quarantine)
+            }
+            Heard::Return if health.state == State::Quarantined => {
+                Self { state: State::Probation, since: now, until: now, ..health }
+            }
+            Heard::Return | Heard::Nothing => health,
+        }
+    }
+
+    /// From when on its server is to be listed, if it is.
+    pub(crate) fn wants_listing(&self) -> Option<Timestamp> {
+        match self.state {
+            State::Quarantined | State::Probation => self.silence.wants_from(self.until),
+            State::Healthy | State::Degraded => None,
+        }
+    }
+
+    fn put_aside(self, reason: Reason, silence: Silence, now: Timestamp, options: &QuarantineOptions) -> Self {
         let is_relapse = self.state == State::Probation || now.since(self.fresh_from) < options.relapse_ms;
         let level = if is_relapse { self.level.saturating_add(1) } else { 1 };
         let until = now.plus(backoff(options.backoff_ms, options.backoff_cap_ms, level));
         let fresh_from = self.fresh_from;
         let (state, reason) = (State::Quarantined, Some(reason));
-        Self { state, since: now, until, reason, level, fresh_from, as_of: now, ..Self::default() }
+        Self { state, since: now, until, reason, level, fresh_from, as_of: now, silence, ..Self::default() }
     }
 
     /// Healthy or degraded. What is degraded stays so until its share, not only the lower end of what it may be, is small.
@@ -280,6 +321,7 @@ mod tests {
     //! 4. A tool that got much worse than it was is put aside earlier than its share alone would.
     //! 5. Broken schemas put aside; a success that breaks it again does not heal.
     //! 6. After a quarantine it takes less to come back to it, and less each time.
+    //! 7. Listings never heal and never put aside what is not; they only keep, or let try, what was put aside for silence.
 
     use proptest::prelude::*;
 
@@ -305,10 +347,18 @@ mod tests {
         }
 
         /// Each letter is a call a second later: `.` good, `x` error, `t` timeout, `s` good with a broken schema, `i` invalid
-        /// arguments; `_` lets the quarantine pass.
+        /// arguments; `_` lets the quarantine pass, `n` all but a second of it; `L` is a listing with an answer, `l` one without.
         fn play(&mut self, script: &str) -> String {
             for step in script.chars() {
-                self.now = if step == '_' { self.health.until.0.max(self.now) } else { self.now + 1_000 };
+                self.now = match step {
+                    '_' => self.health.until.0.max(self.now),
+                    'n' => self.health.until.0 - 1_000,
+                    'l' | 'L' => self.now + 10,
+                    _ => self.now + 1_000,
+                };
+                if matches!(step, 'l' | 'L') {
+                    self.list(step == 'L');
+                }
                 let (fault, conforms) = match step {
                     '.' => (CallFault::None, None),
                     'x' => (CallFault::UpstreamError, None),
@@ -320,6 +370,12 @@ mod tests {
                 self.see(&Outcome { conforms, ..outcome("a:b", fault, self.now) });
             }
             self.state()
+        }
+
+        fn list(&mut self, answered: bool) {
+            let upstream = toolscout_core::UpstreamId::new("a").unwrap();
+            let listing = Listing { upstream, answered, took_ms: 1, at: Timestamp(self.now) };
+            self.health = std::mem::take(&mut self.health).listed(&listing, &self.options);
         }
 
         fn state(&self) -> String {
@@ -377,6 +433,23 @@ mod tests {
     }
 
     #[test]
+    fn a_listing_says_whether_a_call_can_have_an_answer() {
+        let unlisted = "quarantined: its server did not answer when it was asked for its tools";
+        check("tttttl", "quarantined: 5 failures in a row");
+        check("tttttlL", "probation: 5 failures in a row");
+        check("tttttnl", unlisted);
+        check("ttttt_l", unlisted);
+        check("ttttt_L", "probation: 5 failures in a row");
+        check("tttttnlL.", "healthy");
+        check("tttttnlLt", "quarantined: it failed again when it was tried");
+        check("ttttt_t_l", unlisted);
+        check("xxxxx_l", "probation: 5 failures in a row");
+        check("xxxxxlL", "quarantined: 5 failures in a row");
+        check("sssss_l", "probation: 100 % of its results broke its own output schema lately");
+        check("llll", "healthy");
+    }
+
+    #[test]
     fn time_aside_doubles_up_to_the_cap_and_is_forgotten() {
         let mut world = World::new();
         let mut aside = |script: &str| {
@@ -409,12 +482,21 @@ mod tests {
     proptest! {
         #[test]
         fn only_time_ends_a_quarantine_and_only_the_upstream_begins_one(
-            steps in prop::collection::vec((any_fault(), 0u64..40_000), 1..200)
+            steps in prop::collection::vec((any_fault(), 0u64..40_000, 0u32..8), 1..200)
         ) {
             let mut world = World::new();
-            for (fault, later) in steps {
+            for (fault, later, luck) in steps {
                 world.now += later;
                 let before = world.health.clone().at(Timestamp(world.now));
+                if luck < 2 {
+                    world.list(luck == 0);
+                    let aside = [State::Quarantined, State::Probation];
+                    prop_assert_eq!(aside.contains(&before.state), aside.contains(&world.health.state));
+                    if !before.silence.is_cause {
+                        prop_assert_eq!(&before, &world.health);
+                    }
+                    continue;
+                }
                 world.see(&outcome("a:b", fault, world.now));
                 let after = &world.health;
                 if before.state == State::Quarantined {

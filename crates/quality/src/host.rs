@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use crate::book::{Book, Decision, Event};
 use crate::log::Log;
 use crate::options::QualityOptions;
+use crate::silence::Listing;
 use crate::view::{Held, HeldWhat, QualityView, Standing};
 
 /// Outcomes folded before the view is published and the events are written.
@@ -53,7 +54,7 @@ impl Error {
 /// Takes outcomes, gives out the current view. Dropping it folds and writes what is still queued.
 pub struct Quality {
     view: Arc<ArcSwap<QualityView>>,
-    queue: WriteQueue<Outcome>,
+    queue: WriteQueue<Event>,
     folder: Arc<Mutex<Folder>>,
     trials: Arc<Trials>,
 }
@@ -84,11 +85,16 @@ impl Quality {
         let folder = Arc::new(Mutex::new(folder));
         let work = {
             let (folder, trials) = (Arc::clone(&folder), Arc::clone(&trials));
-            move |outcomes: Vec<Outcome>| {
-                let tools: Vec<ToolId> = outcomes.iter().map(|outcome| outcome.tool.clone()).collect();
-                let _ = folder.lock().take(outcomes.into_iter().map(Event::Outcome).collect());
+            move |events: Vec<Event>| {
+                let tried = |event: &Event| match event {
+                    Event::Outcome(outcome) => Tried::Called(outcome.tool.clone()),
+                    Event::Decision(decision) => Tried::Called(decision.tool.clone()),
+                    Event::Listing(listing) => Tried::Listed(listing.upstream.clone()),
+                };
+                let tried: Vec<Tried> = events.iter().map(tried).collect();
+                let _ = folder.lock().take(events);
                 // Only now: the view says already what came of it.
-                tools.iter().for_each(|tool| trials.end(tool));
+                tried.into_iter().for_each(|tried| trials.end(tried));
             }
         };
         let queue = WriteQueue::start("quality", queued, work).map_err(Error::Thread)?;
@@ -97,7 +103,26 @@ impl Quality {
 
     /// Takes one outcome. Never waits: when the queue is full the outcome is dropped and counted.
     pub fn record(&self, outcome: Outcome) {
-        self.queue.send(outcome);
+        self.queue.send(Event::Outcome(outcome));
+    }
+
+    /// Takes what became of a listing, whoever asked for it. Never waits, as with [`Quality::record`]. Kept only where it can say
+    /// anything: of an upstream that left calls unanswered.
+    pub fn listed(&self, listing: Listing) {
+        if self.view().may_hear(&listing.upstream) {
+            self.queue.send(Event::Listing(listing));
+        } else {
+            self.trials.end(Tried::Listed(listing.upstream));
+        }
+    }
+
+    /// The upstreams whose tools should be listed now: something was put aside because they did not answer, and its time is
+    /// nearly over. Each with the right to do so; while it is kept, no call tries anything of theirs. Tell the end of the listing
+    /// to [`Quality::listed`], and then [`Trial::recorded`].
+    pub fn to_be_listed(&self, now: Timestamp) -> Vec<(UpstreamId, Trial)> {
+        let view = self.view_at(now);
+        let begin = |id: &UpstreamId| Some((id.clone(), self.trials.begin_listing(id, now)?));
+        view.to_be_listed(now).filter_map(begin).collect()
     }
 
     /// The state of every tool at `now`. Lock-free.
@@ -160,6 +185,13 @@ struct Trials(Mutex<BTreeMap<Subject, Timestamp>>);
 enum Subject {
     Tool(ToolId),
     Upstream(UpstreamId),
+    Listing(UpstreamId),
+}
+
+/// What was tried.
+enum Tried {
+    Called(ToolId),
+    Listed(UpstreamId),
 }
 
 /// The right to make the one call that decides.
@@ -190,19 +222,36 @@ impl Trials {
             HeldWhat::Tool => Subject::Tool(tool.clone()),
             HeldWhat::Upstream | HeldWhat::Writing => Subject::Upstream(tool.upstream.clone()),
         };
+        let listing = Subject::Listing(tool.upstream.clone());
+        self.begin_one(subject, &[listing], now)
+    }
+
+    /// Not while a call tries its server: that one tells more.
+    fn begin_listing(self: &Arc<Self>, upstream: &UpstreamId, now: Timestamp) -> Option<Trial> {
+        self.begin_one(Subject::Listing(upstream.clone()), &[Subject::Upstream(upstream.clone())], now)
+    }
+
+    fn begin_one(self: &Arc<Self>, subject: Subject, others: &[Subject], now: Timestamp) -> Option<Trial> {
         let mut running = self.0.lock();
-        if running.get(&subject).is_some_and(|began| now.since(*began) < TRIAL_MS) {
+        let runs = |one: &Subject| running.get(one).is_some_and(|began| now.since(*began) < TRIAL_MS);
+        if runs(&subject) || others.iter().any(runs) {
             return None;
         }
         running.insert(subject.clone(), now);
         Some(Trial { trials: Arc::clone(self), subject: Some(subject) })
     }
 
-    fn end(&self, tool: &ToolId) {
+    fn end(&self, tried: Tried) {
         let mut running = self.0.lock();
-        if !running.is_empty() {
-            running.remove(&Subject::Tool(tool.clone()));
-            running.remove(&Subject::Upstream(tool.upstream.clone()));
+        if running.is_empty() {
+            return;
+        }
+        match tried {
+            Tried::Called(tool) => {
+                running.remove(&Subject::Upstream(tool.upstream.clone()));
+                running.remove(&Subject::Tool(tool));
+            }
+            Tried::Listed(upstream) => drop(running.remove(&Subject::Listing(upstream))),
         }
     }
 }
@@ -224,7 +273,7 @@ impl Folder {
         let mut changed = BTreeSet::new();
         for event in &events {
             self.book.apply(event, &self.options);
-            changed.insert(event.tool().upstream.clone());
+            changed.insert(event.upstream().clone());
         }
         let view = if self.book.now.since(self.refreshed) >= REFRESH_MS {
             self.refreshed = self.book.now;
@@ -253,7 +302,8 @@ mod tests {
     //! 2. A full queue drops and counts; it never waits.
     //! 3. A tool in quarantine is refused until its time is over; then one call at a time goes through, and a success heals.
     //! 4. Decisions survive a restart.
-    //! 5. With the fallback on, a degraded server's writing tools are refused and its reading ones called, for a while.
+    //! 5. What was put aside for silence is listed before a call tries it, and no call tries it meanwhile.
+    //! 6. With the fallback on, a degraded server's writing tools are refused and its reading ones called, for a while.
 
     use toolscout_core::CallFault;
 
@@ -334,6 +384,54 @@ mod tests {
         assert!(quality.settle(PATIENCE));
         assert!(matches!(admit(later + 20), Admission::Free));
         assert!(quality.view().holds_nothing());
+    }
+
+    #[test]
+    fn a_silent_server_is_listed_before_it_is_called() {
+        let store = Store::temporary().unwrap();
+        let quality = Quality::open(&store, QualityOptions::default()).unwrap();
+        let start = 1_000_000;
+        for n in 0..6 {
+            quality.record(outcome(&format!("a:{}", n % 2), CallFault::Transport, start + n));
+            quality.record(outcome(&format!("b:{}", n % 2), CallFault::None, start + n));
+        }
+        assert!(quality.settle(PATIENCE));
+        let due = |at| quality.to_be_listed(Timestamp(start + at));
+        let admit = |at| match quality.admit(&"a:0".parse().unwrap(), SideEffect::Read, Timestamp(start + at)) {
+            Admission::Free => "free".to_owned(),
+            Admission::Trial(_) => "trial".to_owned(),
+            Admission::Refused(held) => held.reason,
+        };
+        let listed = |trials: Vec<(UpstreamId, Trial)>, answered: bool, at: u64| {
+            for (upstream, trial) in trials {
+                quality.listed(Listing { upstream, answered, took_ms: 1, at: Timestamp(start + at) });
+                trial.recorded();
+            }
+            assert!(quality.settle(PATIENCE));
+        };
+        assert!(due(5_000).is_empty(), "its time is not nearly over");
+        let asked = due(11_000);
+        assert_eq!(asked.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["a"]);
+        assert!(due(11_000).is_empty(), "once at a time");
+        assert!(admit(16_000).ends_with("one call tries it right now"), "no agent pays meanwhile: {}", admit(16_000));
+        listed(asked, false, 16_000);
+        assert_eq!(admit(40_000), "its server did not answer when it was asked for its tools");
+        assert!(due(40_000).is_empty());
+        let asked = due(45_000);
+        assert_eq!(asked.len(), 1);
+        listed(asked, true, 45_000);
+        assert!(due(45_000).is_empty(), "it answered");
+        assert_eq!(admit(45_001), "trial");
+        // Of a server that nothing is held against, nothing is kept.
+        let n = quality.view().of(&"b:0".parse().unwrap());
+        quality.listed(Listing {
+            upstream: UpstreamId::new("b").unwrap(),
+            answered: false,
+            took_ms: 1,
+            at: Timestamp(start),
+        });
+        assert!(quality.settle(PATIENCE));
+        assert_eq!(quality.view().of(&"b:0".parse().unwrap()), n);
     }
 
     #[test]

@@ -6,6 +6,9 @@
 //! Of each tool it knows a [`record::Record`] (counts that fade, and the score they give) and its [`health::Health`] (the way
 //! into quarantine and out again); of each upstream a [`circuit::Circuit`], so that a dead server is one fact.
 //!
+//! What was put aside for silence is listed before a call tries it ([`Quality::to_be_listed`]): a listing may say that a server is
+//! still gone, so that no agent pays for that, and never that its tools work.
+//!
 //! Only an upstream's fault lowers a score or moves a state; a caller's mistakes are counted apart. Quality never grants: it is
 //! asked after policy. [`Quality::admit`] refuses a call of what is put aside, except the one that tries it.
 //!
@@ -28,6 +31,7 @@ pub mod latency;
 mod log;
 pub mod options;
 pub mod record;
+pub mod silence;
 #[cfg(test)]
 mod testing;
 mod view;
@@ -37,4 +41,5 @@ pub use book::{Decision, Verdict};
 pub use host::{Admission, Error, Quality, Trial};
 pub use known::{Rates, Told, ToolQuality, UpstreamQuality};
 pub use options::{CircuitOptions, QualityOptions, QuarantineOptions};
+pub use silence::Listing;
 pub use view::{Held, HeldWhat, QualityView, Standing};

@@ -108,7 +108,7 @@ impl Log {
                 let (key, bytes) = entry?;
                 if let Ok(event) = row::decode::<Event>(&bytes, ROW_VERSION) {
                     base.apply(&event, options);
-                    tools.insert(event.tool().upstream.clone());
+                    tools.insert(event.upstream().clone());
                 }
                 batch.remove(key);
             }
@@ -241,6 +241,7 @@ mod tests {
                             let (tool, reason) = (tool.parse().unwrap(), String::new());
                             Event::Decision(Decision { tool, verdict: *verdict, reason, at: Timestamp(at) })
                         }
+                        None if *luck < 8 => Event::Listing(crate::testing::listing(&tool, luck % 2 == 0, at)),
                         None => Event::Outcome(toolscout_core::Outcome {
                             latency_ms: *latency_ms,
                             conforms,

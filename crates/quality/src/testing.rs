@@ -1,5 +1,6 @@
 //! What several tests need.
 
+use crate::silence::Listing;
 use proptest::prelude::*;
 use toolscout_core::{CallFault, CallerClass, Generation, Outcome, Timestamp};
 
@@ -17,6 +18,12 @@ pub(crate) fn outcome(tool: &str, fault: CallFault, at: u64) -> Outcome {
         caller: CallerClass::Agent,
         at: Timestamp(at),
     }
+}
+
+/// A listing of a tool's server.
+pub(crate) fn listing(tool: &str, answered: bool, at: u64) -> Listing {
+    let upstream = tool.parse::<toolscout_core::ToolId>().unwrap().upstream;
+    Listing { upstream, answered, took_ms: 1, at: Timestamp(at) }
 }
 
 pub(crate) fn any_fault() -> impl Strategy<Value = CallFault> {

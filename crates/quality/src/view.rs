@@ -85,6 +85,8 @@ const BEHIND_MS: u64 = 10 * 60_000;
 struct OneUpstream {
     quality: UpstreamQuality,
     tools: BTreeMap<ToolName, ToolQuality>,
+    /// From when on it is to be listed.
+    listing_from: Option<Timestamp>,
 }
 
 impl Default for QualityView {
@@ -130,7 +132,8 @@ impl QualityView {
         let tools =
             upstream.tools.iter().map(|(name, tool)| (name.clone(), tool_quality(tool, now, options))).collect();
         let quality = upstream_quality(upstream, now, options);
-        self.upstreams.insert(id.clone(), Arc::new(OneUpstream { quality, tools }));
+        let listing_from = upstream.wants_listing(options);
+        self.upstreams.insert(id.clone(), Arc::new(OneUpstream { quality, tools, listing_from }));
     }
 
     /// Notes who is held, from the qualities.
@@ -320,6 +323,18 @@ impl QualityView {
     /// The upstreams whose writing tools are withheld, by id.
     pub fn upstreams_read_only(&self) -> impl Iterator<Item = &UpstreamId> {
         self.read_only.keys()
+    }
+
+    /// The upstreams that are to be listed at `now`, because what they left unanswered is soon tried again, by id.
+    pub(crate) fn to_be_listed(&self, now: Timestamp) -> impl Iterator<Item = &UpstreamId> {
+        let is_due = move |one: &OneUpstream| one.listing_from.is_some_and(|from| from <= now);
+        self.upstreams.iter().filter(move |(_, one)| is_due(one)).map(|(id, _)| id)
+    }
+
+    /// Whether a listing of this upstream can say anything: something of it was put aside.
+    pub(crate) fn may_hear(&self, id: &UpstreamId) -> bool {
+        let is_held = |(held, _): (&ToolId, &Held)| held.upstream == *id;
+        self.upstreams_held.contains_key(id) || self.tools_held.iter().any(is_held)
     }
 
     /// Whether no tool at all is withheld: nobody has to be asked one by one.

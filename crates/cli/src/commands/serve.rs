@@ -49,6 +49,7 @@ pub(crate) async fn serve(args: &Serve, config: &Config, logs: LogFormat) -> End
     }
     let probes = config.settings.quality.probes.clone();
     tokio::spawn(toolscout_gateway::probes::probe(Arc::clone(&app.services), probes, shutdown.clone()));
+    tokio::spawn(toolscout_gateway::probes::relist(Arc::clone(&app.services), shutdown.clone()));
     #[cfg(unix)]
     let _socket = crate::pipe::listen(config.data_dir(), &app.services, &shutdown);
     let ended = if args.stdio {
