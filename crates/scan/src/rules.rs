@@ -66,7 +66,7 @@ const SECRET_PLACES: &[&str] = &[
     ".env",
 ];
 
-pub(crate) static RULES: [Rule; 31] = [
+pub(crate) static RULES: [Rule; 32] = [
     rule(
         Instructions,
         High,
@@ -115,6 +115,14 @@ pub(crate) static RULES: [Rule; 31] = [
         &["secretly", "covertly", "discreetly", "silently", "quietly"],
         r"\b(?:secretly|covertly|discreetly|silently|quietly) (?:also )?(?:send|forward|bcc|copy|upload|post|append|exfiltrate|read|call|email|transmit|leak|collect|include)\b",
         "asks for something to be done unseen",
+    ),
+    // An honest description says what happens when the tool is used. A tool in public does this one.
+    rule(
+        Instructions,
+        High,
+        &["you read", "you see", "you load", "you parse", "you discover", "you have read", "you have seen"],
+        r"\b(?:when|whenever|if|once|after|every time|each time|as soon as) you (?:have )?(?:first )?(?:read|seen?|load|parse|discover) (?:this|these) (?:tool(?: description| definition|'s description)?|description|definition|schema|docstring|text)s?\b",
+        "tells the model to act as soon as it reads the text",
     ),
     rule(
         Instructions,
