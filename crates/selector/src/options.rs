@@ -79,13 +79,13 @@ pub enum Fusion {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Abstain {
     /// The confidence below which nothing is selected; 0 never abstains. The default is cautious: it refuses at most 2 % of the
-    /// queries of six open sets that have an answer, and between a tenth and two thirds of those meant for another set's
+    /// queries of six open sets that have an answer, and between a tenth and half of those meant for another set's
     /// tools, the more the smaller the catalog.
     pub below: f64,
 }
 
 impl Default for Abstain {
     fn default() -> Self {
-        Self { below: 0.035 }
+        Self { below: 0.03 }
     }
 }
