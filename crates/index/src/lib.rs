@@ -39,7 +39,7 @@ mod words;
 
 pub use allow::{Allow, DocIdx, DocSet};
 pub use dense::graph::GraphOptions;
-pub use dense::late::{LateMatch, LateQuery};
+pub use dense::late::{LateMatch, LateQuery, whole_word};
 pub use dense::{DenseHit, DenseKind, DenseMode};
 pub use error::Error;
 pub use host::{IndexHost, IndexOptions, IndexStats};

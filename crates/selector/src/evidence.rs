@@ -254,7 +254,7 @@ pub struct Part {
 /// Two words that late interaction found to mean the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Alignment {
-    /// The query's word, or the piece of one that the model reads.
+    /// The query's word.
     pub query: String,
     /// The card's.
     pub card: String,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use toolscout_core::{Caller, Generation, Score, SideEffect, ToolCard, ToolId, UpstreamId};
 use toolscout_embed::TokenVectors;
-use toolscout_index::{Allow, DocIdx, DocSet, IndexState, LateMatch, LateQuery, LexicalOptions, Snapshot};
+use toolscout_index::{Allow, DocIdx, DocSet, IndexState, LateMatch, LateQuery, LexicalOptions, Snapshot, whole_word};
 use toolscout_policy::Policy;
 use toolscout_quality::QualityView;
 
@@ -436,18 +436,27 @@ fn found_by_tokens<'a>(snapshot: &Snapshot, late: &LateQuery, one: &'a Fused) ->
 fn alignments(snapshot: &Snapshot, late: &LateQuery, one: &Fused) -> Vec<Alignment> {
     let Some(found) = found_by_tokens(snapshot, late, one) else { return Vec::new() };
     let card: Vec<&str> = snapshot.late_words(one.doc).collect();
-    let mut pairs: Vec<(&str, &str, f32)> = late
-        .content_words()
-        .filter_map(|(at, word)| {
-            let (token, cosine) = found.best.get(at)?;
-            Some((word, *card.get(usize::from(*token))?, *cosine))
+    let query: Vec<&str> = late.words().collect();
+    let mut pairs: Vec<(usize, usize, f32)> = late
+        .content()
+        .filter_map(|at| {
+            let (token, cosine) = *found.best.get(at)?;
+            Some((at, usize::from(token), cosine)).filter(|(_, token, _)| *token < card.len())
         })
         .collect();
     pairs.sort_by(|a, b| b.2.total_cmp(&a.2));
-    pairs.truncate(MAX_ALIGNMENTS);
-    let alignment =
-        |(query, card, cosine): (&str, &str, f32)| Alignment { query: query.to_owned(), card: card.to_owned(), cosine };
-    pairs.into_iter().map(alignment).collect()
+    let mut shown: Vec<Alignment> = Vec::new();
+    for (at, token, cosine) in pairs {
+        let (query, card) = (whole_word(&query, at), whole_word(&card, token));
+        // The pieces of one word often find those of one other.
+        if shown.iter().all(|one| (&one.query, &one.card) != (&query, &card)) {
+            shown.push(Alignment { query, card, cosine });
+        }
+        if shown.len() == MAX_ALIGNMENTS {
+            break;
+        }
+    }
+    shown
 }
 
 /// Pairs of words written down per candidate.

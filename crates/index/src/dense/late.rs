@@ -131,9 +131,14 @@ impl LateQuery {
         (!scales.is_empty()).then(|| Self { dim, tiles: Tiles::of(&values, dim), scales, words, content })
     }
 
-    /// Position and text of the tokens that say something: no punctuation, no function words.
-    pub fn content_words(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.content.iter().map(|at| (*at, self.words[*at].as_str()))
+    /// The texts of the tokens, in order.
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        self.words.iter().map(String::as_str)
+    }
+
+    /// Positions of the tokens that say something: no punctuation, no function words.
+    pub fn content(&self) -> impl Iterator<Item = usize> {
+        self.content.iter().copied()
     }
 
     /// How near the card comes to those of these tokens that it tells least: the mean cosine of the worst quarter of the
@@ -178,6 +183,18 @@ fn mean(values: impl Iterator<Item = f32>) -> Option<f32> {
 
 fn says_something(token: &str) -> bool {
     token.chars().any(char::is_alphanumeric) && !crate::analyser::is_function_word(token)
+}
+
+/// The word that a token is a piece of: models read long words in pieces, of which all but the first begin with `##`
+/// (WordPiece, Schuster and Nakajima 2012). Other tokens are words of their own.
+pub fn whole_word(tokens: &[&str], at: usize) -> String {
+    let goes_on = |at: usize| tokens.get(at).and_then(|token| token.strip_prefix("##")).filter(|rest| !rest.is_empty());
+    let mut first = at;
+    while first > 0 && goes_on(first).is_some() {
+        first -= 1;
+    }
+    let rest = (first + 1..).map_while(goes_on);
+    tokens.get(first).copied().into_iter().chain(rest).collect()
 }
 
 /// The token vectors of rows, by row. Cloning shares all but a list of pointers per thousand rows.
@@ -226,6 +243,13 @@ mod tests {
     fn naive(query: &TokenVectors, card: &TokenVectors) -> f32 {
         let best = |q: &[f32]| card.iter().map(|(_, c)| dot(q, c)).fold(f32::NEG_INFINITY, f32::max);
         query.iter().map(|(_, q)| best(q)).sum::<f32>() / query.len() as f32
+    }
+
+    #[test]
+    fn pieces_make_a_word_again() {
+        let tokens = ["the", "time", "##zone", "##s", "of", "##", "##kyo"];
+        let words: Vec<String> = (0..8).map(|at| whole_word(&tokens, at)).collect();
+        assert_eq!(words, ["the", "timezones", "timezones", "timezones", "of", "##kyo", "##kyo", ""]);
     }
 
     proptest! {
