@@ -2,8 +2,9 @@
 //!
 //! The plain ways are here; the learned one adds features of every stage (`features.rs`, `ranker.rs`).
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 
+use toolscout_core::Score;
 use toolscout_index::{DenseHit, DocIdx, LateMatch, LexicalHit, LexicalRun, Snapshot};
 
 use crate::evidence::FusionStage;
@@ -159,29 +160,5 @@ pub(crate) fn rank(all: &mut [Fused], features: &[Features], weights: &Weights) 
 /// Brings the best to the front, equals by document, that is by tool id. Each is moved once, to its place: they are big, and
 /// their scores are sums.
 pub(crate) fn order(all: &mut [Fused]) {
-    all.sort_by_cached_key(|one| (Reverse(Total(one.score())), one.doc));
-}
-
-/// A number in the order of [`f64::total_cmp`].
-#[derive(Clone, Copy)]
-struct Total(f64);
-
-impl PartialEq for Total {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Total {}
-
-impl PartialOrd for Total {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Total {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.total_cmp(&other.0)
-    }
+    all.sort_by_cached_key(|one| (Reverse(Score::new(one.score())), one.doc));
 }
