@@ -190,15 +190,18 @@ fn content_block(block: Value) -> ContentBlock {
 mod tests {
     use super::*;
 
-    fn through(result: Value) -> Value {
-        let response = CallResponse {
+    fn response(result: &Value) -> CallResponse {
+        CallResponse {
             id: "a:b".into(),
             is_error: false,
             result: result.as_object().unwrap().clone(),
             latency_ms: 1,
             notes: Vec::new(),
-        };
-        match complete(response, Speaks::Modern).unwrap() {
+        }
+    }
+
+    fn through(result: &Value) -> Value {
+        match complete(response(result), Speaks::Modern).unwrap() {
             CallToolResponse::Complete(result) => serde_json::to_value(result).unwrap(),
             CallToolResponse::InputRequired(result) => serde_json::to_value(result).unwrap(),
             other => panic!("{other:?}"),
@@ -207,7 +210,7 @@ mod tests {
 
     #[track_caller]
     fn check_unchanged(result: Value) {
-        assert_eq!(through(result.clone()), result);
+        assert_eq!(through(&result), result);
     }
 
     #[test]
@@ -235,14 +238,7 @@ mod tests {
     #[test]
     fn a_question_is_no_answer_to_a_client_that_cannot_be_asked() {
         let result = json!({"resultType": "input_required", "inputRequests": {}, "requestState": "opaque"});
-        let response = CallResponse {
-            id: "a:b".into(),
-            is_error: false,
-            result: result.as_object().unwrap().clone(),
-            latency_ms: 1,
-            notes: Vec::new(),
-        };
-        let error = complete(response, Speaks::Legacy).unwrap_err();
+        let error = complete(response(&result), Speaks::Legacy).unwrap_err();
         assert!(error.for_model().contains("only a client of MCP 2026-07-28"), "{}", error.for_model());
     }
 
@@ -260,7 +256,7 @@ mod tests {
     #[test]
     fn an_unknown_block_becomes_text_and_nothing_is_lost() {
         let through =
-            through(json!({"content": [{"type": "hologram", "data": 7}, "bare", {"type": "text", "text": "x"}]}));
+            through(&json!({"content": [{"type": "hologram", "data": 7}, "bare", {"type": "text", "text": "x"}]}));
         assert_eq!(through["content"][0], json!({"type": "text", "text": "{\"type\":\"hologram\",\"data\":7}"}));
         assert_eq!(through["content"][1]["text"], "\"bare\"");
         assert_eq!(through["content"][2]["text"], "x");
