@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use toolscout_core::{CallFault, Outcome, Timestamp};
 
 use crate::options::{CircuitOptions, backoff};
-use crate::silence::{Heard, Listing, Silence};
+use crate::silence::{Heard, Listing, Silence, UNLISTED};
 
 /// Whether calls go through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -52,7 +52,7 @@ impl fmt::Display for Outage {
             Self::Unanswered(n) => write!(f, "its server left {n} calls in a row unanswered"),
             Self::Failing(n) => write!(f, "all of its server's last {n} calls failed"),
             Self::StillDown => write!(f, "its server failed again when it was tried"),
-            Self::Unlisted => write!(f, "its server did not answer when it was asked for its tools"),
+            Self::Unlisted => f.write_str(UNLISTED),
         }
     }
 }

@@ -15,7 +15,7 @@ use toolscout_core::{CallFault, Outcome, Timestamp};
 use crate::circuit::is_silent;
 use crate::options::{QualityOptions, QuarantineOptions, backoff};
 use crate::record::{Record, short};
-use crate::silence::{Heard, Listing, Silence};
+use crate::silence::{Heard, Listing, Silence, UNLISTED};
 use crate::window::{Window, interval, share};
 
 /// What a tool is trusted with.
@@ -77,7 +77,7 @@ impl fmt::Display for Reason {
             Self::Schema(share) => write!(f, "{share} % of its results broke its own output schema lately"),
             Self::Slow(from, to) => write!(f, "its slow calls take {to} ms, they used to take {from} ms"),
             Self::Relapse => write!(f, "it failed again when it was tried"),
-            Self::Unlisted => write!(f, "its server did not answer when it was asked for its tools"),
+            Self::Unlisted => f.write_str(UNLISTED),
         }
     }
 }

@@ -15,6 +15,9 @@ const MAX_UNLISTED: u32 = 7;
 /// A server that did not list is listed again after so many milliseconds, however long its tools stay aside: nobody pays for it.
 const AGAIN_MS: u64 = 60_000;
 
+/// Why a tool, or a whole server, stays aside after a listing without an answer.
+pub(crate) const UNLISTED: &str = "its server did not answer when it was asked for its tools";
+
 /// A server was asked for its tools.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {
