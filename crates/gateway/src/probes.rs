@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
-use toolscout_core::{Caller, CallerClass, SideEffect, ToolId};
+use toolscout_core::{CallFault, Caller, CallerClass, SideEffect, Timestamp, ToolId};
 use toolscout_quality::Standing;
 use tracing::{debug, warn};
 
@@ -24,13 +24,18 @@ use crate::wire::CallRequest;
 const TICK: Duration = Duration::from_millis(500);
 /// How long one probe may take.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// When a probe decided nothing (its arguments do not fit, a limit said "later"), it is made again after so long, and after twice
+/// as long each further time: it would decide as little half a second later.
+const AGAIN: Duration = Duration::from_secs(30);
+/// The longest of these.
+const AGAIN_CAP: Duration = Duration::from_secs(60 * 60);
 /// How long a listing may keep agents' calls from trying a server.
 const LISTING_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Makes the probe of each tool whenever it, or its whole server, is to be tried. Ends with `stop`.
 ///
 /// Each probe is a call like any other: policy is asked, arguments are checked, the outcome is judged. At most one runs at a
-/// time. A tool that does more than read is never probed.
+/// time, and one that decides nothing is not repeated at once. A tool that does more than read is never probed.
 pub async fn probe(services: Arc<Services>, probes: BTreeMap<ToolId, Map<String, Value>>, stop: CancellationToken) {
     if probes.is_empty() {
         return;
@@ -38,14 +43,16 @@ pub async fn probe(services: Arc<Services>, probes: BTreeMap<ToolId, Map<String,
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut refused: Vec<ToolId> = Vec::new();
+    let mut made: BTreeMap<&ToolId, Made> = BTreeMap::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
         for (tool, arguments) in &probes {
-            let standing = services.parts.quality.view_at(services.now()).standing(tool);
-            if !matches!(standing, Standing::Trial(_)) {
+            let Standing::Trial(held) = services.parts.quality.view_at(services.now()).standing(tool) else { continue };
+            let before = made.get(tool).filter(|made| made.since == held.since);
+            if before.is_some_and(|made| Instant::now() < made.again) {
                 continue;
             }
             let effect = services.parts.catalog.view().get(tool).map(|card| card.side_effect);
@@ -59,12 +66,24 @@ pub async fn probe(services: Arc<Services>, probes: BTreeMap<ToolId, Map<String,
                 }
                 None => continue,
             }
+            let wait = before.map_or(AGAIN, |made| (made.wait * 2).min(AGAIN_CAP));
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = try_it(&services, tool, arguments) => {}
             }
+            made.insert(tool, Made { since: held.since, again: Instant::now() + wait, wait });
         }
     }
+}
+
+/// The last probe of a tool.
+struct Made {
+    /// Since when what it tried was held: another time is another matter.
+    since: Timestamp,
+    /// Not before then again.
+    again: Instant,
+    /// How long that is.
+    wait: Duration,
 }
 
 /// Lists the tools of each server that left calls unanswered, shortly before a call would try it. Ends with `stop`. What comes of
@@ -104,7 +123,13 @@ async fn try_it(services: &Services, tool: &ToolId, arguments: &Map<String, Valu
     let _over = conditions.cancel.clone().drop_guard();
     match timeout(DEADLINE, call(services, &Caller::local("probe"), request, conditions)).await {
         Ok(Ok(answer)) => debug!(%tool, is_error = answer.is_error, "probed"),
-        Ok(Err(error)) => debug!(%tool, error = &error as &dyn std::error::Error, "probe failed"),
+        Ok(Err(error)) if error.call_fault().is_some_and(CallFault::is_upstreams) => {
+            debug!(%tool, error = &error as &dyn std::error::Error, "probe failed");
+        }
+        // The operator's to mend: as it is, an agent's call has to try the tool after all.
+        Ok(Err(error)) => {
+            warn!(%tool, error = &error as &dyn std::error::Error, "this probe cannot be made");
+        }
         Err(_) => debug!(%tool, "probe took too long"),
     }
 }

@@ -10,6 +10,7 @@ mod fixture;
 mod lists;
 mod mcp;
 mod pool;
+mod probes;
 mod second;
 mod shutdown;
 mod v1;
