@@ -225,6 +225,15 @@ fn a_server_that_dies_is_one_circuit_and_touches_no_other() {
     for row in quality["tools"].as_array().expect("rows") {
         assert_ne!(state(row), "quarantined", "the server is at fault, not its tools: {row}");
     }
+    // Its other tools are out of reach like the one that was called, and whoever lists them is told. Between two trials: hence the call.
+    eventually("lists say so", || {
+        field.call(&down);
+        let listed = field.gateway.get("/v1/tools?upstream=alone").json();
+        let details = field.gateway.get(&format!("/v1/tools/{down}")).json();
+        let withheld = details["withheld"].as_str().unwrap_or_default();
+        let all_down = listed["tools"].as_array().expect("rows").iter().all(|row| row["state"] == "upstream_down");
+        (all_down && withheld.starts_with("upstream_down since 20")).then_some(())
+    });
     for (tool, answers) in field.calls(&others, 2) {
         assert_eq!(json!(answers), json!({"done": 2}), "{tool}");
     }

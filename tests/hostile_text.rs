@@ -106,7 +106,7 @@ fn an_order_in_a_definition_reaches_no_model() {
             shown["findings"].as_array().unwrap().iter().filter_map(|one| one["kind"].as_str()).collect();
         assert!(kinds.contains(&kind), "{shown}");
         let printed = scratch.ok(&["tools", "show", ECHO]).stdout;
-        assert!(printed.contains("withheld for hostile text") && printed.contains(kind), "{printed}");
+        assert!(printed.contains("withheld as hostile_text") && printed.contains(kind), "{printed}");
         // A server that was just started is still honest.
         let checked = scratch.json(&["upstreams", "check", "--json"]);
         assert_eq!((&checked["upstreams"][0]["hostile"], &checked["upstreams"][0]["n_tools"]), (&json!(0), &json!(3)));

@@ -113,7 +113,8 @@ pub struct NoMatch {
 pub struct Withheld {
     /// How many.
     pub count: u64,
-    /// How many per kind of reason: `policy`, `quarantined`, `upstream_down`, `hostile_text`, `changed_definition`, `not_approved`.
+    /// How many per kind of reason: `policy`, `quarantined`, `upstream_down`, `read_only`, `hostile_text`,
+    /// `changed_definition`, `not_approved`.
     pub reasons: BTreeMap<String, u64>,
     /// Of those that do not work: the ones that fit best, and what can stand in for them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -186,8 +187,9 @@ pub struct ToolDetails {
     pub family: Vec<String>,
     /// Whether its upstream answers: `ready`, `stale`, `needs_auth`, `unreachable`.
     pub upstream_state: String,
-    /// Why it is withheld for what it says of itself, if it is: in our words alone. For hostile text its own texts are then left out
-    /// over MCP; where a definition waits for an approval, everything else here is what was approved before, or the name alone.
+    /// Why it is withheld, if it is: in our words alone, which begin with the kind of reason as searches count it. For hostile text its
+    /// own texts are then left out over MCP; where a definition waits for an approval, everything else here is what was approved
+    /// before, or the name alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub withheld: Option<String>,
     /// What a scan found in its texts, gravest first. For operators: empty over MCP.
@@ -449,8 +451,8 @@ pub struct ToolRow {
     pub side_effect: String,
     /// How reliable it has been lately, 0 to 1.
     pub quality: f64,
-    /// `healthy`, `degraded`, `quarantined`, or `probation` when one call may try it; `changed_definition` or `not_approved` while its
-    /// definition waits for an approval.
+    /// `healthy`, `degraded`, `quarantined`, or `probation` when one call may try it; `upstream_down` or `read_only` where its whole
+    /// server is the reason that it is not called; `changed_definition` or `not_approved` while its definition waits for an approval.
     #[serde(default)]
     pub state: String,
     /// Its upstream's state.

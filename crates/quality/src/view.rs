@@ -24,6 +24,13 @@ pub struct Held {
     pub reason: String,
 }
 
+impl std::fmt::Display for Held {
+    /// `quarantined since 2026-…: 5 failures in a row`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} since {}: {}", self.what.as_str(), self.since.rfc3339(), self.reason)
+    }
+}
+
 /// What is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeldWhat {
@@ -296,6 +303,14 @@ impl QualityView {
         match (writing, &standing) {
             (Some(held), Standing::Open) if !self.released.contains(id) => Standing::Held(held.clone()),
             _ => standing,
+        }
+    }
+
+    /// Why a tool that does this is not called now, if it is not.
+    pub fn held(&self, id: &ToolId, effect: SideEffect) -> Option<Held> {
+        match self.standing_of(id, effect) {
+            Standing::Held(held) => Some(held),
+            Standing::Open | Standing::Trial(_) => None,
         }
     }
 

@@ -12,7 +12,7 @@ use crate::select::Query;
 /// The kind of reason for which policy withholds tools. Quality has its own.
 const POLICY: &str = "policy";
 /// The kind of reason for which a tool is withheld whose definition speaks to the model.
-pub(crate) const HOSTILE_TEXT: &str = "hostile_text";
+pub const HOSTILE_TEXT: &str = "hostile_text";
 
 /// Whether a card passes the caller's own filters.
 pub(crate) fn passes_filters(card: &ToolCard, query: &Query) -> bool {

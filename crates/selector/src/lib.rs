@@ -37,6 +37,7 @@ mod select;
 pub mod steps;
 mod why;
 
+pub use access::HOSTILE_TEXT;
 pub use evidence::{
     AccessStage, Alignment, Candidate, ConfidenceStage, DenseStage, Evidence, Fate, FusionStage, HeldTool,
     LexicalStage, MAX_CANDIDATES, MAX_HELD, MAX_TERMS, Part, SecondStage, Side, Sign, StepStage, TokensStage,

@@ -5,10 +5,9 @@ use std::io::Read as _;
 use anyhow::Context as _;
 use serde_json::{Map, Value};
 use toolscout_gateway::ops::ToolsQuery;
-use toolscout_gateway::wire::{
-    CallRequest, CallResponse, DecisionRequest, TextFinding, ToolDetails, ToolRow, WaitingDefinition,
-};
+use toolscout_gateway::wire::{CallRequest, CallResponse, DecisionRequest, TextFinding, ToolDetails, ToolRow};
 use toolscout_quality::Verdict;
+use toolscout_selector::HOSTILE_TEXT;
 
 use crate::args::Decide;
 use crate::backend::Backend;
@@ -81,11 +80,14 @@ pub(crate) async fn show(ids: &[String], is_json: bool, backend: &Backend) -> En
 fn print_tool(tool: &ToolDetails) -> anyhow::Result<()> {
     screen::line(&format!("{} · {} · {} · {}", tool.id, tool.title, tool.side_effect, tool.upstream_state))?;
     screen::line(&format!("{}\n", tool.signature))?;
-    if let Some(waiting) = &tool.waiting {
-        let WaitingDefinition { code, since, reason, .. } = waiting;
-        screen::line(&format!("withheld as {code} since {since}: {reason}; `toolscout tools approve {}`\n", tool.id))?;
-    } else if let Some(reason) = &tool.withheld {
-        screen::line(&format!("withheld for hostile text: {reason}; scan.allow lets it through\n"))?;
+    if let Some(reason) = &tool.withheld {
+        let code = reason.split([' ', ':']).next().unwrap_or_default();
+        let remedy = match code {
+            HOSTILE_TEXT => "; scan.allow lets it through".to_owned(),
+            _ if tool.waiting.is_some() => format!("; `toolscout tools approve {}`", tool.id),
+            _ => format!("; `toolscout tools release {}` has it called again at once", tool.id),
+        };
+        screen::line(&format!("withheld as {reason}{remedy}\n"))?;
     }
     if !tool.findings.is_empty() {
         for finding in &tool.findings {

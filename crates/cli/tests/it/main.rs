@@ -406,6 +406,8 @@ fn commands_go_through_the_server_that_holds_the_store() {
     let refused = world.check(&["tools", "call", "lumen:set_brightness", "{}"], 4);
     assert!(refused.err.contains("put aside by the operator: flickers"), "{}", refused.err);
     assert!(world.check(&["quality"], 0).out.contains("put aside by the operator: flickers"));
+    let shown = world.check(&["tools", "show", "lumen:set_brightness"], 0).out;
+    assert!(shown.contains("withheld as quarantined since 20") && shown.contains("tools release"), "{shown}");
     world.check(&["tools", "release", "lumen:set_brightness"], 0);
     world.check(&["tools", "release", "lumen:set_brightnes"], 3);
     world.check(&["quality"], 0);

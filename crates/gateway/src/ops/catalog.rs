@@ -75,9 +75,10 @@ pub fn tools(services: &Services, caller: &Caller, query: &ToolsQuery) -> Result
             },
             side_effect: card.side_effect.as_str().to_owned(),
             quality: rounded(quality.score(&card.id)),
-            state: match view.unapproved(&card.id) {
-                Some(waits) => waits.what.as_str().to_owned(),
-                None => quality.of(&card.id).state.as_str().to_owned(),
+            state: match (view.unapproved(&card.id), quality.held(&card.id, card.side_effect)) {
+                (Some(waits), _) => waits.what.as_str().to_owned(),
+                (None, Some(held)) => held.what.as_str().to_owned(),
+                (None, None) => quality.of(&card.id).state.as_str().to_owned(),
             },
             upstream_state: upstream_state(&view, card).to_owned(),
         })

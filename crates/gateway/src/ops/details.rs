@@ -6,6 +6,7 @@ use serde_json::Value;
 use toolscout_catalog::{Catalog, CatalogView, How, Proposal};
 use toolscout_core::{Caller, ToolCard};
 use toolscout_policy::Policy;
+use toolscout_quality::QualityView;
 use toolscout_scan::Finding;
 
 use super::resolve::{resolve, visible};
@@ -46,8 +47,7 @@ pub async fn details(
         let mut tools = Vec::new();
         for card in &cards {
             let raw = catalog.raw(&card.id)?;
-            let quality = serde_json::to_value(quality.of(&card.id)).unwrap_or_default();
-            let mut told = tool_details(&view, &policy, &caller, card, raw, quality);
+            let mut told = tool_details(&view, &policy, &caller, card, raw, &quality);
             if reader == Reader::Operator {
                 told.definition = approved(&catalog, &view, card)?;
                 told.waiting = catalog.proposal(&card.id)?.map(waiting);
@@ -67,7 +67,7 @@ fn tool_details(
     caller: &Caller,
     card: &ToolCard,
     raw: Option<Value>,
-    quality: Value,
+    quality: &QualityView,
 ) -> ToolDetails {
     let part = |key: &str| {
         raw.as_ref().and_then(|raw| raw.get(key)).filter(|value| value.is_object()).cloned().map(plain::shown)
@@ -87,10 +87,10 @@ fn tool_details(
         annotations: part("annotations"),
         input_schema: plain::shown(input_schema(raw)),
         card: card_extras(card),
-        quality,
+        quality: serde_json::to_value(quality.of(&card.id)).unwrap_or_default(),
         family: family.unwrap_or_default(),
         upstream_state: upstream_state(view, card).to_owned(),
-        withheld: withheld(view, card),
+        withheld: withheld(view, quality, card),
         findings: view
             .screen
             .of(&card.id)
@@ -101,13 +101,16 @@ fn tool_details(
     }
 }
 
-/// Why a tool is withheld for what it says of itself, in our words.
-fn withheld(view: &CatalogView, card: &ToolCard) -> Option<String> {
+/// Why a tool is withheld, in our words, which are those of searches: for its text, or because it waits, or because it does not
+/// work.
+fn withheld(view: &CatalogView, quality: &QualityView, card: &ToolCard) -> Option<String> {
     let waits = || {
         let waits = view.unapproved(&card.id)?;
         Some(format!("{} since {}: {}", waits.what.as_str(), waits.since.rfc3339(), waits.reason()))
     };
-    view.screen.reason(&card.id).or_else(waits)
+    let fails = || quality.held(&card.id, card.side_effect).map(|held| held.to_string());
+    let reason = view.screen.reason(&card.id).map(|reason| format!("{}: {reason}", toolscout_selector::HOSTILE_TEXT));
+    reason.or_else(waits).or_else(fails)
 }
 
 /// What was approved of a tool, if anything.

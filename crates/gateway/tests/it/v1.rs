@@ -153,6 +153,8 @@ async fn an_operator_puts_a_tool_aside_and_takes_it_back() {
     assert_eq!(why["why"]["stage"], "withheld", "{why}");
     let (_, page) = gateway.get("/v1/tools?upstream=files").await;
     assert_eq!(page["tools"][1]["state"], "quarantined");
+    let (_, tool) = gateway.get("/v1/tools/files:read_file").await;
+    assert_eq!(tool["withheld"], found["withheld"]["tools"][0]["reason"], "the same words everywhere");
 
     let (status, answer) = gateway.post("/v1/tools/files:read_file/release", json!({})).await;
     assert_eq!((status, &answer["quality"]["state"]), (200, &json!("healthy")));
