@@ -9,7 +9,7 @@ use toolscout_core::{Caller, Generation, Score, SideEffect, ToolCard, ToolId, Up
 use toolscout_embed::TokenVectors;
 use toolscout_index::{Allow, DocIdx, DocSet, IndexState, LateMatch, LateQuery, LexicalOptions, Snapshot, whole_word};
 use toolscout_policy::Policy;
-use toolscout_quality::QualityView;
+use toolscout_quality::{QualityView, Standing};
 
 use crate::access::admit;
 use crate::confidence::{Signs, judge};
@@ -246,7 +246,7 @@ pub fn select_with(
         Vec::new()
     } else {
         let asked = Asked { snapshot, allow: &allow, query, fusion: &fusion };
-        offers(&asked, &shown, &mut access.held)
+        offers(&asked, &shown, quality, &mut access.held)
     };
     let no_match = (!fits).then(|| NoMatch {
         reason: match () {
@@ -353,7 +353,7 @@ impl Asked<'_> {
 
 /// The tools out of order that fit no worse than the last of those shown and half as well as the first, best first, with what
 /// can stand in for each; written into `held`, too.
-fn offers(asked: &Asked<'_>, shown: &[&Fused], held: &mut [HeldTool]) -> Vec<HeldTool> {
+fn offers(asked: &Asked<'_>, shown: &[&Fused], quality: &QualityView, held: &mut [HeldTool]) -> Vec<HeldTool> {
     let view = asked.snapshot.view();
     // One that is withheld for what it says of itself works; but nobody should look for it.
     let out_of_order = held.iter_mut().filter(|one| !view.is_silenced(&one.id));
@@ -373,9 +373,13 @@ fn offers(asked: &Asked<'_>, shown: &[&Fused], held: &mut [HeldTool]) -> Vec<Hel
         .collect();
     fit.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.id.cmp(&b.1.id)));
     fit.truncate(MAX_OFFERED);
-    let is_allowed = |id: &&ToolId| view.position(id).is_some_and(|doc| asked.allow.contains(doc as DocIdx));
+    // One that is on trial is found, but nobody is sent there.
+    let works = |id: &&ToolId| {
+        view.position(id).is_some_and(|doc| asked.allow.contains(doc as DocIdx))
+            && matches!(quality.standing(id), Standing::Open)
+    };
     let with_instead = |(_, one): (f64, &mut HeldTool)| {
-        one.instead = view.stand_ins(&one.id).filter(is_allowed).take(MAX_INSTEAD).cloned().collect();
+        one.instead = view.stand_ins(&one.id).filter(works).take(MAX_INSTEAD).cloned().collect();
         one.clone()
     };
     fit.into_iter().map(with_instead).collect()

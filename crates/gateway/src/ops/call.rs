@@ -130,8 +130,8 @@ fn siblings(services: &Services, view: &CatalogView, caller: &Caller, card: &Too
     let quality = parts.quality.view_at(services.now());
     let stands_in = |id: &&ToolId| {
         view.get(id).is_some_and(|other| {
-            let is_held = matches!(quality.standing_of(id, other.side_effect), Standing::Held(_));
-            !is_held && !view.is_silenced(id) && visible(&parts.policy, caller, other)
+            let works = matches!(quality.standing_of(id, other.side_effect), Standing::Open);
+            works && !view.is_silenced(id) && visible(&parts.policy, caller, other)
         })
     };
     view.stand_ins(&card.id).filter(stands_in).map(ToString::to_string).collect()

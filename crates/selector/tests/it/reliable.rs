@@ -3,14 +3,14 @@
 //! 1. With nothing known the answer is the same to the last bit, whatever the weight.
 //! 2. A tool loses at most the stated share of its score, and a good one gains nothing: no irrelevant tool rises.
 //! 3. The reliable member of a family has its place; the other is its variant.
-//! 4. A tool out of order that fits is named, with the sibling or backup that works; what policy hides never is.
+//! 4. A tool out of order that fits is named, with the sibling or backup that works; what policy hides never is, nor what is on trial.
 //! 5. A failing server's writing tools are withheld where the operator wants it so.
 //! 6. Confidence is about the match alone.
 
 use proptest::prelude::*;
 use toolscout_core::CallFault;
 use toolscout_policy::Policy;
-use toolscout_quality::{QualityOptions, QualityView};
+use toolscout_quality::{QualityOptions, QualityView, Standing};
 use toolscout_selector::{Query, Selection, SelectorOptions, explain, select_with};
 
 use crate::pick::{any_query, sound};
@@ -84,6 +84,18 @@ fn a_tool_out_of_order_is_named_with_what_can_stand_in() {
     let selection = pick_knowing(&only, &aside(&["mirror:clone_repo"]), &Policy::default());
     assert!(selection.no_match.is_some());
     assert_eq!(selection.withheld.tools[0].id.to_string(), "mirror:clone_repo");
+}
+
+#[test]
+fn nobody_is_sent_to_a_tool_on_trial() {
+    let mut known = calls("forge:clone_repo", "xxxxx");
+    known.extend(calls("photos:create_letter", &".".repeat(40)));
+    known.extend(calls("mirror:clone_repo", "xxxxx"));
+    let known = after(&known);
+    assert!(matches!(known.standing(&"forge:clone_repo".parse().unwrap()), Standing::Trial(_)));
+    let selection = pick_knowing(&query(CLONE), &known, &Policy::default());
+    let instead: Vec<String> = selection.withheld.tools[0].instead.iter().map(ToString::to_string).collect();
+    assert_eq!(instead, ["secret-mirror:clone_repo"]);
 }
 
 #[test]
