@@ -241,6 +241,11 @@ impl QualityView {
         self.get(id).map_or(0.0, |known| ((unknown - known.score.score) / unknown).clamp(0.0, 1.0))
     }
 
+    /// Whether callers often get its arguments wrong: what its description says may mislead.
+    pub fn misleads(&self, id: &ToolId) -> bool {
+        self.get(id).is_some_and(|known| known.misleading)
+    }
+
     /// Whether it is degraded and was called a moment ago: then another that does the same goes before it.
     pub fn stands_behind(&self, id: &ToolId) -> bool {
         self.behind.contains_key(id)

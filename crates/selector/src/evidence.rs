@@ -233,6 +233,9 @@ pub struct Candidate {
     /// What further terms added.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub terms_rest: f64,
+    /// Callers often get its arguments wrong, so that its description may mislead. Costs it nothing: it may work well.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub misleads: bool,
     /// What became of it.
     pub fate: Fate,
 }

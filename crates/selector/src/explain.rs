@@ -113,6 +113,9 @@ fn candidate_lines(out: &mut String, candidate: &Candidate) {
         Fate::NothingFits => "   (not near enough)".to_owned(),
     };
     let _ = writeln!(out, "\n{:>3}. {}  {:.3}{fate}", candidate.rank, candidate.id, candidate.score.value());
+    if candidate.misleads {
+        let _ = writeln!(out, "     callers often get its arguments wrong: its description may mislead");
+    }
     let place = |rank: Option<u32>| rank.map_or_else(|| "unranked".to_owned(), |rank| format!("#{rank}"));
     for part in &candidate.parts {
         let side = match &*part.name {

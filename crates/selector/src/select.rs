@@ -89,6 +89,8 @@ pub struct Selected {
     pub score: Score,
     /// How reliable it has been lately, 0 to 1.
     pub quality: f64,
+    /// Callers often get its arguments wrong: whoever finds it should read more of it before a call.
+    pub misleads: bool,
     /// The same tool on other upstreams that the caller may see, sorted.
     pub variants: Vec<ToolId>,
 }
@@ -211,6 +213,7 @@ pub fn select_with(
                 card: card.clone(),
                 score,
                 quality: quality.score(&card.id),
+                misleads: quality.misleads(&card.id),
                 variants: if options.families { variants(snapshot, &allow, card) } else { Vec::new() },
             });
         }
@@ -233,6 +236,7 @@ pub fn select_with(
                     .map_or_else(Vec::new, |late| alignments(snapshot, late, one)),
                 terms,
                 terms_rest,
+                misleads: quality.misleads(&card.id),
                 fate,
             });
         }

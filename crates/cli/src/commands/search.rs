@@ -84,6 +84,10 @@ fn print_answer(answer: &SearchResponse, detail: args::Detail) -> std::io::Resul
                 if let Some(signature) = &tool.signature {
                     about = format!("{about}\n{signature}");
                 }
+                if let Some(caution) = &tool.caution {
+                    let caution = caution.replace("get_tool_details", &format!("`toolscout tools show {}`", tool.id));
+                    about = format!("{about}\n{caution}");
+                }
                 let score = format!("{:.2}", tool.score);
                 table.add_row([&(i + 1).to_string(), &tool.id, &score, &tool.side_effect, &about]);
             }
@@ -162,7 +166,11 @@ fn print_evidence(evidence: &Value) -> anyhow::Result<()> {
         lines.push(format!("steps    {} named, best for each: {}", steps.len(), steps.join(", ")));
     }
     let fusion = &evidence.fusion;
-    lines.push(format!("fusion   {}; {} candidates together", compact(&fusion.method), fusion.n_candidates));
+    let loss = match fusion.quality {
+        0.0 => String::new(),
+        most => format!("; a tool that fails loses up to {:.0} %", most * 100.0),
+    };
+    lines.push(format!("fusion   {}; {} candidates together{loss}", compact(&fusion.method), fusion.n_candidates));
     let sure = &evidence.confidence;
     let cosine = sure.best_cosine.map_or("none".to_owned(), |cosine| format!("{cosine:.2}"));
     lines.push(format!(
@@ -200,6 +208,9 @@ fn print_evidence(evidence: &Value) -> anyhow::Result<()> {
         }
         for pair in candidate.alignments.iter().filter(|pair| pair.query != pair.card && pair.cosine >= 0.5).take(3) {
             matched.push(format!("{}~{}", pair.query, pair.card));
+        }
+        if candidate.misleads {
+            matched.push("(its arguments are often wrong)".to_owned());
         }
         match &candidate.fate {
             Fate::Selected => {}

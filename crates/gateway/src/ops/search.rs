@@ -294,9 +294,13 @@ fn found_tool(tool: &Selected, detail: Detail, schema: Option<Value>) -> FoundTo
         quality: rounded(tool.quality),
         signature: (detail == Detail::Summary).then(|| card.signature()),
         input_schema: schema,
+        caution: tool.misleads.then(|| MISLEADS.to_owned()),
         variants: tool.variants.iter().map(ToString::to_string).collect(),
     }
 }
+
+/// What whoever finds a tool is told whose callers often get its arguments wrong.
+const MISLEADS: &str = "its arguments are often wrong: read get_tool_details before you call it";
 
 /// One line of a card's purpose.
 pub(crate) fn summary(purpose: &str) -> String {

@@ -323,6 +323,15 @@ async fn a_tool_that_keeps_failing_is_put_aside() {
         ask(&client, "call_tool", call.clone()).await;
     }
     assert_eq!(quality(&gateway, "forge:create_issue").await, (0, 0, 20));
+    let found = ask(&client, "search_tools", json!({"query": "open an issue", "upstreams": ["forge"]})).await;
+    let found = found.structured_content.unwrap();
+    let cautions: Vec<_> =
+        found["tools"].as_array().unwrap().iter().map(|tool| (&tool["id"], &tool["caution"])).collect();
+    for (id, caution) in cautions {
+        let is_warned = caution.as_str().is_some_and(|caution| caution.contains("often wrong"));
+        assert_eq!(is_warned, id == "forge:create_issue", "{found}");
+    }
+    assert!(found["tools"].to_string().contains("create_issue"), "{found}");
     answers("Internal server error");
     for _ in 0..5 {
         assert!(text(&ask(&client, "call_tool", call.clone()).await).contains("Internal server error"));

@@ -6,6 +6,7 @@
 //! 4. A tool out of order that fits is named, with the sibling or backup that works; what policy hides never is, nor what is on trial.
 //! 5. A failing server's writing tools are withheld where the operator wants it so.
 //! 6. Confidence is about the match alone.
+//! 7. A tool whose arguments callers often get wrong says so, and loses nothing.
 
 use proptest::prelude::*;
 use toolscout_core::CallFault;
@@ -96,6 +97,22 @@ fn nobody_is_sent_to_a_tool_on_trial() {
     let selection = pick_knowing(&query(CLONE), &known, &Policy::default());
     let instead: Vec<String> = selection.withheld.tools[0].instead.iter().map(ToString::to_string).collect();
     assert_eq!(instead, ["secret-mirror:clone_repo"]);
+}
+
+#[test]
+fn a_tool_that_callers_get_wrong_says_so_and_keeps_its_place() {
+    let query = query("create an invoice with billing");
+    let wrong = vec![("billing:create_invoice", CallFault::InvalidArguments); 20];
+    let (plain, selection) =
+        (pick(&query, &Policy::default()), pick_knowing(&query, &after(&wrong), &Policy::default()));
+    let places = |selection: &Selection| -> Vec<_> {
+        selection.tools.iter().map(|tool| (tool.card.id.clone(), tool.score)).collect()
+    };
+    assert_eq!(places(&selection), places(&plain));
+    let misled = |selection: &Selection| selection.tools.iter().filter(|tool| tool.misleads).count();
+    assert_eq!((misled(&plain), misled(&selection), selection.tools[0].misleads), (0, 1, true));
+    let said = |selection: &Selection| explain(&selection.evidence, 1).contains("its description may mislead");
+    assert_eq!((said(&plain), said(&selection)), (false, true));
 }
 
 #[test]
