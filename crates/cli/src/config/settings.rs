@@ -78,7 +78,7 @@ pub(crate) struct EmbeddingSettings {
     pub(crate) model: ModelChoice,
     /// Threads of one query's inference; 0 = chosen by the machine.
     pub(crate) threads: u64,
-    /// Recent queries whose vectors are kept.
+    /// Recent queries whose vectors are kept, within the bytes that they may take.
     pub(crate) query_cache: u64,
     /// ONNX Runtime's library, when not the one built in.
     pub(crate) runtime: Option<PathBuf>,

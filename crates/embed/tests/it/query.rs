@@ -1,6 +1,6 @@
 //! The queries' front door, before a model that does as it is told.
 //!
-//! 1. A remembered query costs no inference; the least recent is forgotten first.
+//! 1. A remembered query costs no inference; the least recent is forgotten first, by count and by bytes.
 //! 2. Never more callers in the model than there are workers; beyond those who may wait, callers are told so at once.
 //! 3. Who waited for the same query takes the answer instead of asking again.
 //! 4. A failure, or a panic, is not remembered and gives its place back.
@@ -90,6 +90,49 @@ fn recent_queries_are_remembered_and_the_least_recent_is_forgotten() {
     assert_eq!(queries.remembered(), 2);
     assert_eq!(queries.clone().embed_query("bb").unwrap().pooled[..], [2.0]);
     assert_eq!(model.inferences(), 4, "clones share one memory");
+}
+
+#[test]
+fn long_queries_take_no_more_memory_than_they_may() {
+    const BYTES: usize = 3_000;
+    let (model, _entered, _let_go) = obedient();
+    let options = QueryOptions { remembered: 1000, remembered_bytes: BYTES, ..QueryOptions::default() };
+    let queries = QueryEmbedder::new(model.clone(), options);
+    let long = |n: usize| format!("{n:03}{}", "x".repeat(700));
+    for n in 0..50 {
+        queries.embed_query(&long(n)).unwrap();
+        assert!(queries.remembered_bytes() <= BYTES);
+    }
+    assert_eq!(model.inferences(), 50);
+    // The newest three fit beside each other, the one before them does not.
+    for (n, n_inferences) in [(49, 50), (48, 50), (47, 50), (46, 51)] {
+        queries.embed_query(&long(n)).unwrap();
+        assert_eq!(model.inferences(), n_inferences, "{n}");
+    }
+    // What is larger than all that may be kept is answered, and drives nobody out.
+    let before = queries.remembered_bytes();
+    for _ in 0..2 {
+        queries.embed_query(&"y".repeat(BYTES)).unwrap();
+    }
+    assert_eq!((model.inferences(), queries.remembered_bytes()), (53, before));
+    queries.embed_query(&long(46)).unwrap();
+    assert_eq!(model.inferences(), 53);
+}
+
+#[test]
+fn forgetting_gives_every_byte_back() {
+    let (model, _entered, _let_go) = obedient();
+    let options = QueryOptions { remembered: 2, ..QueryOptions::default() };
+    let queries = QueryEmbedder::new(model, options);
+    let two_of = |length: usize| {
+        for n in 0..9 {
+            queries.embed_query(&format!("{n}{}", "x".repeat(length))).unwrap();
+        }
+        queries.remembered_bytes()
+    };
+    let small = two_of(10);
+    assert_eq!(two_of(1_000), small + 2 * 990);
+    assert_eq!(two_of(10), small);
 }
 
 #[test]
