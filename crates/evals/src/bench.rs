@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use toolscout_catalog::{Catalog, CatalogOptions, Overlays};
@@ -23,13 +22,10 @@ use crate::report::{LatencyReport, PolicyReport, QueryReport, TopReport, rounded
 use crate::run::{Model, Progress, RunOptions};
 use crate::stats::percentile;
 use crate::tokens;
+use crate::waiting::{Patience, embedded_of, wait_for_vectors};
 
 /// How many tools an answer is priced with: as many as `search_tools` gives unless told otherwise.
 pub(crate) const ANSWER_TOOLS: usize = 5;
-/// How often embedding is looked at for the progress bar.
-const TICK: Duration = Duration::from_millis(100);
-/// How long embedding may stand still before it counts as stuck.
-const MAX_STILL: Duration = Duration::from_secs(300);
 /// How many queries are answered between two looks at the progress bar.
 const REPORT_EVERY: usize = 16;
 
@@ -95,8 +91,8 @@ impl Bench {
         let index_options = IndexOptions { dense: DenseMode::Exact, ..IndexOptions::default() };
         let index = IndexHost::open(index_options, &vectors, embed.clone()).map_err(Error::build("open the index"))?;
         index.apply(&imported.change.view).map_err(Error::build("index the catalog"))?;
-        if embed.is_some() {
-            wait(&index, progress)?;
+        if let Some(embed) = &embed {
+            wait(&index, &**embed, progress)?;
         }
         let model = embed.as_ref().map(|embed| {
             let model = embed.model();
@@ -315,31 +311,18 @@ fn load(model: &Model) -> Result<Option<Arc<dyn Embed>>, Error> {
 }
 
 /// Waits until every tool has a vector. A run over half of the vectors would measure nothing worth knowing: it fails.
-fn wait(index: &IndexHost, progress: &dyn Fn(Progress)) -> Result<(), Error> {
-    let (mut last, mut still) = (0, Duration::ZERO);
-    while !index.wait_settled(TICK) {
-        let (done, total) = embedded_of(index);
-        progress(Progress::Embedding { done, total });
-        still = if done > last { Duration::ZERO } else { still + TICK };
-        last = done;
-        if still >= MAX_STILL {
-            return Err(Error::build("embed the tools")(format!("no vector for {} s", MAX_STILL.as_secs())));
-        }
+fn wait(index: &IndexHost, embed: &dyn Embed, progress: &dyn Fn(Progress)) -> Result<(), Error> {
+    let told = |done, total| progress(Progress::Embedding { done, total });
+    if !wait_for_vectors(index, embed, Patience::default(), &told) {
+        return Err(Error::build("embed the tools")("the model stands still: no text went through it for minutes"));
     }
-    let (done, total) = embedded_of(index);
-    progress(Progress::Embedding { done, total });
     let snapshot = index.snapshot();
     if snapshot.state() == IndexState::Hybrid {
         return Ok(());
     }
+    let (done, total) = embedded_of(index);
     let reason = snapshot.progress().reason.clone().unwrap_or_else(|| format!("{done} of {total} have a vector"));
     Err(Error::build("embed the tools")(reason))
-}
-
-fn embedded_of(index: &IndexHost) -> (usize, usize) {
-    let snapshot = index.snapshot();
-    let progress = snapshot.progress();
-    (progress.embedded, progress.total)
 }
 
 /// The answer as `search_tools` would put it, for counting. The gateway's own types are out of reach here (this crate must

@@ -37,6 +37,7 @@ pub mod stats;
 pub mod suite;
 mod table;
 pub mod tokens;
+mod waiting;
 
 pub use arm::Arm;
 pub use command::{BoardArgs, CompareArgs, Ended, RunArgs, board_command, compare_command, run_command};
@@ -49,3 +50,4 @@ pub use report::Report;
 pub use run::{Latency, Model, Progress, RunOptions, run};
 pub use suite::Suite;
 pub use table::table;
+pub use waiting::{Patience, wait_for_vectors};

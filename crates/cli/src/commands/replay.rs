@@ -1,13 +1,12 @@
 //! `eval replay`: recorded searches, asked again under another configuration.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use toolscout_core::Caller;
-use toolscout_embed::{QueryEmbedder, QueryVectors};
+use toolscout_embed::{Embed, QueryEmbedder, QueryVectors};
 use toolscout_evals::replay::{Recorded, ReplayAnswer, Replayed, replayed};
-use toolscout_evals::{Arm, Error as EvalError};
+use toolscout_evals::{Arm, Error as EvalError, Patience, wait_for_vectors};
 use toolscout_gateway::{Kept, Services};
 use toolscout_index::IndexHost;
 use toolscout_selector::{Abstain, Fusion, Query, Selection, SelectorOptions, select_with};
@@ -18,11 +17,6 @@ use crate::config::Config;
 use crate::fail::{Ended, Exit, told, usage};
 use crate::progress::Steps;
 use crate::screen;
-
-/// How often embedding is looked at.
-const TICK: Duration = Duration::from_millis(200);
-/// Looks without progress after which the rest is given up: a minute.
-const MAX_STILL: u32 = 300;
 
 /// `eval replay`.
 pub(crate) async fn replay(args: EvalReplay, config: &Config) -> Ended {
@@ -74,8 +68,8 @@ fn run(
     args: &EvalReplay,
 ) -> anyhow::Result<Replayed> {
     let parts = &services.parts;
-    if parts.embedder.is_some() {
-        embed(index);
+    if let Some(embedder) = &parts.embedder {
+        embed(index, &**embedder.embedder());
     }
     let kept = parts.selections.newest_of_all(args.last).context("read the recorded selections")?;
     let n_kept = kept.len();
@@ -108,16 +102,9 @@ fn run(
 }
 
 /// Waits until every tool has its vector: with another model than before, all of them are made anew.
-fn embed(index: &IndexHost) {
-    let total = index.snapshot().progress().total;
-    let steps = Steps::new(total, "embedding");
-    let (mut last, mut n_still) = (0, 0);
-    while !index.wait_settled(TICK) && n_still < MAX_STILL {
-        let done = index.snapshot().progress().embedded;
-        n_still = if done > last { 0 } else { n_still + 1 };
-        last = done;
-        steps.at(done, total);
-    }
+fn embed(index: &IndexHost, model: &dyn Embed) {
+    let steps = Steps::new(index.snapshot().progress().total, "embedding");
+    wait_for_vectors(index, model, Patience::default(), &|done, total| steps.at(done, total));
     steps.end();
     let progress = index.snapshot().progress().clone();
     if progress.embedded < progress.total {
