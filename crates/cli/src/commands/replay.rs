@@ -20,7 +20,7 @@ use crate::screen;
 
 /// `eval replay`.
 pub(crate) async fn replay(args: EvalReplay, config: &Config) -> Ended {
-    let options = options_of(&args)?;
+    let options = options_of(&args, config.settings.quality.weight)?;
     let Backend::Here(app) = Backend::open(config).await? else {
         let hint = "stop it, or point --data at a copy of its data folder".to_owned();
         return Err(told(Exit::Failed, "a running server holds the data folder", Some(hint)));
@@ -39,14 +39,15 @@ pub(crate) async fn replay(args: EvalReplay, config: &Config) -> Ended {
     Ok(if replayed.n == 0 { Exit::NoMatch } else { Exit::Done })
 }
 
-/// The configuration to ask.
-fn options_of(args: &EvalReplay) -> anyhow::Result<SelectorOptions> {
+/// The configuration to ask: the arm's, with what the settings say of ranking.
+fn options_of(args: &EvalReplay, quality: f64) -> anyhow::Result<SelectorOptions> {
     let arm: Arm = args.arm.parse().map_err(|error: EvalError| {
         usage(error.to_string(), "one of ours, as in `eval run`: hybrid, hybrid-no-…, bm25, dense, rrf")
     })?;
     let Some(mut options) = arm.options() else {
         return Err(usage(format!("`{arm}` is a peer"), "peers rank files of tools: see `eval run`"));
     };
+    options.quality = quality;
     for (flag, value) in [("--dense-weight", args.dense_weight), ("--abstain-below", args.abstain_below)] {
         if value.is_some_and(|value| !(0.0..=1.0).contains(&value)) {
             return Err(usage(format!("{flag} is out of range"), "it has to be 0 to 1"));
@@ -154,5 +155,32 @@ fn answer(selection: &Selection) -> ReplayAnswer {
         tools: selection.tools.iter().map(|tool| tool.card.id.clone()).collect(),
         confidence: selection.confidence,
         no_match: selection.no_match.is_some(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::args;
+
+    #[track_caller]
+    fn check(flags: &str, expect: SelectorOptions) {
+        let line = format!("toolscout eval replay {flags}");
+        let parsed = args::Cli::try_parse_from(line.split_whitespace()).expect("good flags");
+        let args::Command::Eval(args::Eval::Replay(args)) = parsed.command else {
+            panic!("`eval replay` is read as something else")
+        };
+        assert_eq!(options_of(&args, 0.3).expect("a configuration"), expect, "{flags}");
+    }
+
+    #[test]
+    fn what_the_settings_say_of_ranking_holds_too() {
+        let hybrid = SelectorOptions { quality: 0.3, ..SelectorOptions::default() };
+        check("", hybrid.clone());
+        check("--abstain-below 0.5", SelectorOptions { abstain: Abstain { below: 0.5 }, ..hybrid.clone() });
+        check("--dense-weight 0.2", SelectorOptions { fusion: Fusion::Weighted { dense: 0.2 }, ..hybrid.clone() });
+        check("--arm hybrid-no-steps", SelectorOptions { steps: false, cover: false, ..hybrid });
     }
 }
