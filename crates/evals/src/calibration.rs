@@ -1,9 +1,26 @@
 //! Can a stated confidence be believed?
 
 use crate::metric::{Answer, Labels};
-use crate::report::{ConfidenceBin, ConfidenceReport, rounded};
+use crate::report::{ArmReport, ConfidenceBin, ConfidenceReport, Report, rounded};
 
-const N_BINS: usize = 10;
+pub(crate) const N_BINS: usize = 10;
+
+/// Arms whose confidence is shown bin by bin: more than a few would hide each other.
+const SHOWN: &[&str] = &["hybrid", "bm25", "dense"];
+
+/// The arms to show bin by bin, as far as the report has them.
+pub(crate) fn shown(report: &Report) -> impl Iterator<Item = (&ArmReport, &ConfidenceReport)> {
+    let of_shown = report.arms.iter().filter(|arm| SHOWN.contains(&arm.arm.as_str()));
+    of_shown.filter_map(|arm| Some((arm, arm.confidence.as_ref()?)))
+}
+
+impl ConfidenceReport {
+    /// The n-th of the ten bins, if any query is in it.
+    pub(crate) fn bin(&self, nth: usize) -> Option<&ConfidenceBin> {
+        let from = rounded(nth as f64 / N_BINS as f64);
+        self.bins.iter().find(|bin| bin.from == from)
+    }
+}
 
 /// Bins the answered queries by confidence and counts how often the first tool was right. `None` where nothing was answered
 /// with a confidence.

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::calibration;
 use crate::compare::{CompareOptions, Comparison, compare};
 use crate::plot::{self, Mark, escape};
 use crate::report::{ArmReport, ConfidenceReport, MetricReport, Report};
@@ -14,8 +15,6 @@ const PLOTTED: &[&str] =
 const QUALITY: &str = "recall@5";
 /// What stages are judged by.
 const STAGE_METRICS: &[&str] = &["recall@5", "hit@1", "ndcg@10", "complete@10", "no_match_recall", "false_refusal"];
-/// Arms whose confidence is plotted: more than a few lines would hide each other.
-const RELIABILITY_OF: &[&str] = &["hybrid", "bm25", "dense"];
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#1b1f24}\
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}td,th{padding:.2rem .7rem;text-align:right;border-bottom:1px solid #e3e6ea}\
@@ -133,13 +132,8 @@ fn stages(html: &mut String, report: &Report) {
 }
 
 fn reliability(html: &mut String, report: &Report) {
-    let plotted = |arm: &&ArmReport| RELIABILITY_OF.contains(&arm.arm.as_str());
-    let series: Vec<(String, &ConfidenceReport)> = report
-        .arms
-        .iter()
-        .filter(plotted)
-        .filter_map(|arm| Some((arm.arm.clone(), arm.confidence.as_ref()?)))
-        .collect();
+    let series: Vec<(String, &ConfidenceReport)> =
+        calibration::shown(report).map(|(arm, confidence)| (arm.arm.clone(), confidence)).collect();
     if !series.is_empty() {
         let _ = write!(
             html,

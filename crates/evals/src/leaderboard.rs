@@ -5,10 +5,12 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use crate::calibration::N_BINS;
 use crate::html::{body, head, mark};
 use crate::plot::{self, Mark, escape};
-use crate::report::{MetricReport, Report};
+use crate::report::{ConfidenceReport, MetricReport, Report};
 use crate::score::ALL;
+use crate::table::said_and_right;
 
 /// What is known about the run besides the reports. None of it is worked out here: `cli` knows the clock and the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub struct Edition {
     pub machine: String,
 }
 
+/// The arm whose answers are shown bin by bin.
+const DEFAULT: &str = "hybrid";
 /// The table that orders the arms, and the picture's.
 const FIRST: &str = "recall@5";
 /// A table each, with how to read it.
@@ -73,17 +77,61 @@ pub fn markdown(reports: &[Report], edition: &Edition, picture: Option<&str>) ->
             continue;
         }
         let _ = writeln!(page, "## {metric}\n\n{reading}\n");
-        table_head(&mut page, reports);
+        table_head(&mut page, reports, "arm");
         for arm in arms {
             let row: Vec<String> = reports.iter().map(|report| figure(report.metric(arm, ALL, metric))).collect();
             let _ = writeln!(page, "| {} | {} |", cell(arm), row.join(" | "));
         }
         page.push('\n');
     }
+    confidences(&mut page, reports, &order);
     latencies(&mut page, reports, &order);
     slices(&mut page, reports, &order);
     sets(&mut page, reports);
     page
+}
+
+/// Whether stated confidences can be believed: how far off on average, and the default's bin by bin.
+fn confidences(page: &mut String, reports: &[Report], order: &[&str]) {
+    let of = |report: &'_ Report, arm: &str| {
+        report.arms.iter().find(|one| one.arm == arm).and_then(|one| one.confidence.clone())
+    };
+    let stating: Vec<&&str> = order.iter().filter(|arm| reports.iter().any(|r| of(r, arm).is_some())).collect();
+    if stating.is_empty() {
+        return;
+    }
+    page.push_str(
+        "## Confidence\n\nHow far the confidence stated is from how often the first tool is right, on average over the \
+         answers; 0 is never off.\nIt is fitted on as many queries that nothing fits as on others: where every query \
+         has an answer, it says too little.\n\n",
+    );
+    table_head(page, reports, "arm");
+    for arm in stating {
+        let off = |report| of(report, arm).map_or_else(String::new, |confidence| format!("{:.3}", confidence.ece));
+        let row: Vec<String> = reports.iter().map(off).collect();
+        let _ = writeln!(page, "| {} | {} |", cell(arm), row.join(" | "));
+    }
+    page.push('\n');
+    let default: Vec<_> = reports.iter().map(|report| of(report, DEFAULT)).collect();
+    if default.iter().all(Option::is_none) {
+        return;
+    }
+    let _ = writeln!(
+        page,
+        "The answers of `{DEFAULT}` by the confidence that they state: said on average → share whose first tool is right \
+         (answers).\n"
+    );
+    table_head(page, reports, "confidence");
+    for nth in 0..N_BINS {
+        let bin = |one: &Option<ConfidenceReport>| one.as_ref().and_then(|one| one.bin(nth).map(said_and_right));
+        let row: Vec<Option<String>> = default.iter().map(bin).collect();
+        if row.iter().all(Option::is_none) {
+            continue;
+        }
+        let row: Vec<String> = row.into_iter().map(Option::unwrap_or_default).collect();
+        let _ = writeln!(page, "| {:.1} to {:.1} | {} |", nth as f64 / 10.0, (nth + 1) as f64 / 10.0, row.join(" | "));
+    }
+    page.push('\n');
 }
 
 /// The picture: [`FIRST`] of every arm on every set. Ours that answer by default stand out.
@@ -133,9 +181,9 @@ fn set_name(report: &Report) -> String {
     if n_others == 0 { report.set.clone() } else { format!("{} +{n_others}", report.set) }
 }
 
-fn table_head(page: &mut String, reports: &[Report]) {
+fn table_head(page: &mut String, reports: &[Report], first: &str) {
     let sets: Vec<String> = reports.iter().map(|report| cell(&set_name(report))).collect();
-    let _ = writeln!(page, "| arm | {} |\n|---|{}", sets.join(" | "), "---:|".repeat(sets.len()));
+    let _ = writeln!(page, "| {first} | {} |\n|---|{}", sets.join(" | "), "---:|".repeat(sets.len()));
 }
 
 fn figure(figure: Option<MetricReport>) -> String {
@@ -155,7 +203,7 @@ fn latencies(page: &mut String, reports: &[Report], order: &[&str]) {
         "## Latency\n\nMilliseconds per query at p50 / p95 / p99, one query after the other in one thread; the query's \
          embedding is in it, and alone at p50 in brackets.\n\n",
     );
-    table_head(page, reports);
+    table_head(page, reports, "arm");
     for arm in measured {
         let row: Vec<String> = reports
             .iter()
@@ -287,6 +335,27 @@ mod tests {
         assert!(page.contains("![recall@5 by arm and set](leaderboard.svg)"), "{page}");
         assert!(page.contains("## recall@5 by slice: one\n\n| arm | easy | hard |"), "{page}");
         assert_eq!(page, markdown(&reports, &edition(), Some("leaderboard.svg")));
+    }
+
+    #[test]
+    fn confidences_stand_beside_how_often_they_were_right() {
+        let bin = |nth: u32, n, confidence, right| {
+            let from = f64::from(nth) / 10.0;
+            crate::report::ConfidenceBin { from, to: from + 0.1, n, confidence, right }
+        };
+        let mut reports = [report("one", &[("bm25", 0.9), ("hybrid", 0.8)]), report("two", &[("hybrid", 0.7)])];
+        assert!(!markdown(&reports, &edition(), None).contains("## Confidence"));
+        let bins = vec![bin(0, 11, 0.0529, 0.545), bin(9, 2, 0.96, 1.0)];
+        reports[0].arms[1].confidence = Some(ConfidenceReport { bins, ece: 0.4217 });
+        reports[1].arms[0].confidence = Some(ConfidenceReport { bins: vec![bin(3, 7, 0.35, 0.4)], ece: 0.05 });
+        let page = markdown(&reports, &edition(), None);
+        for expect in [
+            "| arm | one | two |\n|---|---:|---:|\n| hybrid | 0.422 | 0.050 |\n\n",
+            "| confidence | one | two |\n|---|---:|---:|\n| 0.0 to 0.1 | .05→.55 (11) |  |\n\
+             | 0.3 to 0.4 |  | .35→.40 (7) |\n| 0.9 to 1.0 | .96→1.00 (2) |  |\n\n",
+        ] {
+            assert!(page.contains(expect), "{page}");
+        }
     }
 
     #[test]

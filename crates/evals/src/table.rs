@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
+use crate::calibration::{self, N_BINS};
 use crate::metric::CONFIDENT_FROM;
-use crate::report::{MetricReport, Report, SliceReport};
+use crate::report::{ConfidenceBin, MetricReport, Report, SliceReport};
 
 /// Few enough that a row fits a wide terminal; the rest is in the JSON and the page.
 const COLUMNS: &[&str] =
@@ -68,6 +69,7 @@ pub fn table(report: &Report) -> String {
             );
         }
     }
+    calibrations(&mut text, report);
     let _ = writeln!(text, "tokens of an answer; listing every tool would take {}", about.listing_tokens);
     match &about.model {
         Some(model) => _ = writeln!(text, "model {model}"),
@@ -95,6 +97,41 @@ pub fn table(report: &Report) -> String {
         let _ = writeln!(text, "note: and {} more in the JSON", about.notes.len() - 5);
     }
     text
+}
+
+/// Whether the confidence can be believed: a row per arm, a column per bin that any of them has.
+fn calibrations(text: &mut String, report: &Report) {
+    let arms: Vec<_> = calibration::shown(report).collect();
+    let has = |nth: &usize| arms.iter().any(|(_, confidence)| confidence.bin(*nth).is_some());
+    let filled: Vec<usize> = (0..N_BINS).filter(has).collect();
+    if filled.is_empty() {
+        return;
+    }
+    let mut rows = vec![["confidence".to_owned(), "off by".to_owned()].to_vec()];
+    rows[0].extend(
+        filled.iter().map(|nth| format!(".{nth}–{}", if *nth == 9 { "1".into() } else { format!(".{}", nth + 1) })),
+    );
+    for (arm, confidence) in arms {
+        let bin = |nth: &usize| confidence.bin(*nth).map_or_else(|| "-".to_owned(), said_and_right);
+        let mut row = vec![arm.arm.clone(), short(confidence.ece)];
+        row.extend(filled.iter().map(bin));
+        rows.push(row);
+    }
+    text.push('\n');
+    text.push_str(&aligned(&rows));
+    text.push_str(
+        "off by: how far the confidence said is from how often the first tool is right, on average over the answers;\n\
+         behind it, by the confidence: said→right (answers)\n\n",
+    );
+}
+
+/// `.05→.55 (11)`: said .05 on average, right in .55 of 11 answers.
+pub(crate) fn said_and_right(bin: &ConfidenceBin) -> String {
+    let two = |value: f64| {
+        let text = format!("{value:.2}");
+        text.strip_prefix('0').map_or(text.clone(), str::to_owned)
+    };
+    format!("{}→{} ({})", two(bin.confidence), two(bin.right), bin.n)
 }
 
 fn cell(slice: &SliceReport, metric: &str) -> String {
@@ -136,6 +173,14 @@ pub(crate) fn aligned(rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bin_says_what_was_said_what_was_right_and_of_how_many() {
+        let bin = |confidence, right, n| ConfidenceBin { from: 0.0, to: 0.1, n, confidence, right };
+        assert_eq!(said_and_right(&bin(0.0529, 0.545, 11)), ".05→.55 (11)");
+        assert_eq!(said_and_right(&bin(0.999, 1.0, 2)), "1.00→1.00 (2)");
+        assert_eq!(said_and_right(&bin(0.004, 0.0, 1)), ".00→.00 (1)");
+    }
 
     #[test]
     fn columns_line_up_whatever_the_script() {

@@ -275,6 +275,7 @@ fn the_commands_write_what_they_are_asked_for() {
     assert_eq!(run_command(&args("a.json", Arm::Bm25, None), &mut out, &silent).unwrap(), Ended::Done);
     let text = String::from_utf8(out).unwrap();
     assert!(text.contains("bm25") && text.contains("paraphrase") && text.contains("set tiny: 30 tools"), "{text}");
+    assert!(text.contains("off by: how far the confidence said is from"), "{text}");
     let page = std::fs::read_to_string(at("page.html")).unwrap();
     assert!(page.starts_with("<!doctype html>") && page.contains("<svg") && !page.contains("http"), "{page}");
 
