@@ -312,7 +312,9 @@ fn read_lines<R: DeserializeOwned, T>(
         if text.is_empty() {
             continue;
         }
-        let raw: R = serde_json::from_str(text).map_err(|e| refuse(format!("{e} in `{}`", preview(text))))?;
+        // Its own "line 1" beside the file's line would be one line too many.
+        let said = |e: serde_json::Error| e.to_string().replace(" at line 1 column ", " at column ");
+        let raw: R = serde_json::from_str(text).map_err(|e| refuse(format!("{} in `{}`", said(e), preview(text))))?;
         lines.push(take(line, raw).map_err(refuse)?);
     }
     Ok((lines, ContentHash::of(&whole)))
@@ -361,7 +363,7 @@ mod tests {
     fn refused_queries() {
         let good = r#"{"id":"1","query":"pay","relevant":[]}"#;
         check_query("", "FILE: no query in it");
-        check_query(&format!("{good}\n\n{{"), "FILE:3: EOF while parsing an object");
+        check_query(&format!("{good}\n\n{{"), "FILE:3: EOF while parsing an object at column 1 in `{`");
         check_query(&format!("{good}\n{good}"), "FILE:2: a second query `1`");
         check_query(r#"{"id":"1","query":"pay","relevant":[{}]}"#, "FILE:1: an id must be a text or a number");
         check_query(r#"{"id":"1","query":"pay"}"#, "FILE:1: missing field `relevant`");
