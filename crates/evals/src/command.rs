@@ -1,6 +1,6 @@
 //! `eval run`, `eval compare` and `eval leaderboard` for the command line: everything but the parsing of flags.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use crate::compare::{CompareOptions, Comparison, compare, decisive};
@@ -65,8 +65,11 @@ pub enum Ended {
 
 /// Measures, writes the files asked for, and prints the table to `out`.
 pub fn run_command(args: &RunArgs, out: &mut dyn Write, progress: &dyn Fn(Progress)) -> Result<Ended, Error> {
-    // Read before the long part: a wrong path should not cost minutes.
-    let baseline = args.baseline.as_deref().map(Report::read).transpose()?;
+    // Before the long part: a wrong path, or a baseline that says nothing of this run, should not cost minutes.
+    let baseline = args.baseline.as_deref().map(|path| baseline(path, &args.options)).transpose()?;
+    for path in [&args.json, &args.html].into_iter().flatten() {
+        can_write(path)?;
+    }
     let report = run(&args.options, progress)?;
     if let Some(path) = &args.json {
         write(path, &report.to_json())?;
@@ -78,10 +81,12 @@ pub fn run_command(args: &RunArgs, out: &mut dyn Write, progress: &dyn Fn(Progre
     if report.arms.iter().filter_map(|arm| arm.policy).any(|policy| policy.n_leaks > 0) {
         return Ok(Ended::Leaked);
     }
-    let Some(baseline) = baseline else { return Ok(Ended::Done) };
+    let (Some(baseline), Some(path)) = (baseline, &args.baseline) else { return Ok(Ended::Done) };
     let options =
         CompareOptions { seed: args.options.seed, resamples: args.options.resamples, ..CompareOptions::default() };
     let comparison = compare(&baseline, &report, &options);
+    // Nothing compared is nothing found worse, and a check that passes on any report of any set checks nothing.
+    has_pairs(path, &baseline, &report, &comparison)?;
     print(out, &format!("\nagainst the baseline:\n{}", comparison.to_text(5)))?;
     let decisive = decisive();
     let names: Vec<&str> = decisive.iter().map(String::as_str).collect();
@@ -89,15 +94,43 @@ pub fn run_command(args: &RunArgs, out: &mut dyn Write, progress: &dyn Fn(Progre
     Ok(if regressed { Ended::Regressed } else { Ended::Done })
 }
 
+/// An earlier report that knows one of the arms that are to be measured.
+fn baseline(path: &Path, options: &RunOptions) -> Result<Report, Error> {
+    let report = Report::read(path)?;
+    if report.arms.iter().any(|there| options.arms.iter().any(|arm| arm.name() == there.arm)) {
+        return Ok(report);
+    }
+    let asked: Vec<&str> = options.arms.iter().map(|arm| arm.name()).collect();
+    Err(no_arms(path, &arm_names(&report), &asked))
+}
+
+/// Whether there is anything that the two reports both say something about.
+fn has_pairs(path: &Path, before: &Report, after: &Report, comparison: &Comparison) -> Result<(), Error> {
+    if comparison.pairs.is_empty() {
+        return Err(no_arms(path, &arm_names(before), &arm_names(after)));
+    }
+    if comparison.n_paired == 0 {
+        let reason =
+            format!("no query to compare: `{}` and `{}` have none in common, labelled alike", before.set, after.set);
+        return Err(Error::Report { path: path.into(), reason });
+    }
+    Ok(())
+}
+
+fn no_arms(path: &Path, before: &[&str], after: &[&str]) -> Error {
+    let reason = format!("no arms to compare: {} there, {} here", before.join(", "), after.join(", "));
+    Error::Report { path: path.into(), reason }
+}
+
+fn arm_names(report: &Report) -> Vec<&str> {
+    report.arms.iter().map(|arm| arm.arm.as_str()).collect()
+}
+
 /// Compares two reports, writes the JSON if asked for, and prints what changed to `out`.
 pub fn compare_command(args: &CompareArgs, out: &mut dyn Write) -> Result<Comparison, Error> {
     let (before, after) = (Report::read(&args.before)?, Report::read(&args.after)?);
     let comparison = compare(&before, &after, &args.options);
-    if comparison.pairs.is_empty() {
-        let arms = |report: &Report| report.arms.iter().map(|a| a.arm.clone()).collect::<Vec<_>>().join(", ");
-        let reason = format!("no arms to compare: {} there, {} here", arms(&before), arms(&after));
-        return Err(Error::Report { path: args.after.clone(), reason });
-    }
+    has_pairs(&args.after, &before, &after, &comparison)?;
     if let Some(path) = &args.json {
         let mut text = serde_json::to_string_pretty(&comparison).expect("only strings and finite numbers");
         text.push('\n');
@@ -130,6 +163,20 @@ fn seen_from(page: Option<&Path>, file: &Path) -> String {
     let is_beside = page.is_some_and(|page| page.parent() == file.parent());
     let name = if is_beside { file.file_name().map(Path::new) } else { None };
     name.unwrap_or(file).display().to_string()
+}
+
+/// Whether there is a folder for the file, and no folder in its place: what goes wrong most, and is seen without touching
+/// anything.
+fn can_write(path: &Path) -> Result<(), Error> {
+    let failed = |source| Error::Write { path: path.into(), source };
+    let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    if !std::fs::metadata(folder).map_err(failed)?.is_dir() {
+        return Err(failed(ErrorKind::NotADirectory.into()));
+    }
+    if path.is_dir() {
+        return Err(failed(ErrorKind::IsADirectory.into()));
+    }
+    Ok(())
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Error> {

@@ -32,6 +32,8 @@ impl Default for CompareOptions {
 pub struct Comparison {
     /// One entry per pair of arms.
     pub pairs: Vec<PairReport>,
+    /// Queries that both hold, with the same labels.
+    pub n_paired: usize,
     /// Queries that only one report holds, or that the two label differently: they are left out.
     pub not_paired: Vec<String>,
 }
@@ -167,7 +169,7 @@ pub fn compare(before: &Report, after: &Report, options: &CompareOptions) -> Com
         moved.sort_by(|a, b| b.ndcg.total_cmp(&a.ndcg).then_with(|| a.id.cmp(&b.id)));
         PairReport { before: old_arm, after: new_arm, changes, moved }
     });
-    Comparison { pairs: pairs.collect(), not_paired }
+    Comparison { pairs: pairs.collect(), n_paired: paired.len(), not_paired }
 }
 
 fn arm_pairs(before: &Report, after: &Report, options: &CompareOptions) -> Vec<(String, String)> {

@@ -299,6 +299,41 @@ fn the_commands_write_what_they_are_asked_for() {
     assert!(error.to_string().ends_with("no arms to compare: bm25 there, dense here"), "{error}");
 }
 
+#[test]
+fn a_baseline_that_says_nothing_of_the_run_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (_set, other) =
+        set(r#"{"id":"a","server":"s","name":"pay"}"#, r#"{"id":"direct-1","query":"pay","relevant":["a"]}"#);
+    let args = |options: RunOptions, json: &str, baseline: Option<&str>| RunArgs {
+        options,
+        json: Some(at(json)),
+        html: None,
+        baseline: baseline.map(at),
+    };
+    let measure = |args: &RunArgs| run_command(args, &mut Vec::new(), &silent);
+    measure(&args(RunOptions { set: Some("other".into()), ..other }, "other.json", None)).unwrap();
+    let tiny = |arm| RunOptions { arms: vec![arm], ..tiny() };
+    let error = measure(&args(tiny(Arm::Bm25), "tiny.json", Some("other.json"))).unwrap_err().to_string();
+    let expect = "other.json: no query to compare: `other` and `tiny` have none in common, labelled alike";
+    assert!(error.ends_with(expect), "{error}");
+    let options = CompareOptions::default();
+    let compare = CompareArgs { before: at("other.json"), after: at("tiny.json"), options, json: None, n_moved: 3 };
+    let error = compare_command(&compare, &mut Vec::new()).unwrap_err().to_string();
+    assert!(error.contains("no query to compare"), "{error}");
+    // Known without measuring, so told before it.
+    let asked = |_| panic!("nothing is measured for this");
+    for (args, expect) in [
+        (args(tiny(Arm::Dense), "x.json", Some("tiny.json")), "no arms to compare: bm25 there, dense here"),
+        (args(tiny(Arm::Bm25), "missing/x.json", None), "missing/x.json"),
+        (args(tiny(Arm::Bm25), "", None), "write"),
+    ] {
+        let error = run_command(&args, &mut Vec::new(), &asked).unwrap_err().to_string();
+        assert!(error.contains(expect), "{error}");
+    }
+    assert!(!at("x.json").exists());
+}
+
 /// The figures that this set must not fall below. They are what the default selection reaches, less a query or two.
 #[test]
 fn with_the_real_model_hybrid_leads() {
