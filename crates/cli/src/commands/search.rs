@@ -84,6 +84,9 @@ fn print_answer(answer: &SearchResponse, detail: args::Detail) -> std::io::Resul
                 if let Some(signature) = &tool.signature {
                     about = format!("{about}\n{signature}");
                 }
+                if !tool.variants.is_empty() {
+                    about = format!("{about}\nthe same: {}", tool.variants.join(", "));
+                }
                 if let Some(caution) = &tool.caution {
                     let caution = caution.replace("get_tool_details", &format!("`toolscout tools show {}`", tool.id));
                     about = format!("{about}\n{caution}");

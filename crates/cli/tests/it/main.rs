@@ -489,6 +489,26 @@ fn arguments_come_from_a_pipe_too() {
 }
 
 #[test]
+fn the_same_tool_elsewhere_is_named_beside_it() {
+    let world = World::new();
+    let tool = |server: &str| {
+        let input = r#"{"type":"object","properties":{"url":{"type":"string"}},"required":["url"]}"#;
+        let about = "Clone a repository from its address.";
+        format!(
+            "{{\"id\":\"{server}\",\"server\":\"{server}\",\"name\":\"clone_repo\",\"description\":\"{about}\",\"input_schema\":{input}}}\n"
+        )
+    };
+    world.write("here/tools.jsonl", &["forge", "mirror", "attic"].map(tool).concat());
+    world.check(&["catalog", "import", "tools.jsonl"], 0);
+    let shown = world.check(&["search", "clone a repository"], 0).out;
+    let found = world.json(&["search", "clone a repository", "--json"]);
+    let variants: Vec<&str> =
+        found["tools"][0]["variants"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert_eq!((found["tools"].as_array().unwrap().len(), variants.len()), (1, 2), "{found}");
+    assert!(shown.contains(&format!("the same: {}", variants.join(", "))), "{shown}");
+}
+
+#[test]
 fn recorded_searches_are_asked_again() {
     let world = World::with_tools();
     world.check(&["search", "track a shipment"], 0);
