@@ -36,7 +36,12 @@ pub async fn explain(
             let query = kept.query.as_ref().map(|text| Query { text: text.clone(), ..Query::default() });
             let asked = Asked { snapshot: &snapshot, policy: &services.parts.policy, caller, query: query.as_ref() };
             let why = toolscout_selector::why_not(&evidence, &asked, &tool);
-            (why.reason.clone(), Some(serde_json::to_value(&why).map_err(OpError::internal)?))
+            let nearest: Vec<String> = why.nearest.iter().map(ToString::to_string).collect();
+            let text = match nearest[..] {
+                [] => why.reason.clone(),
+                _ => format!("{}; nearest by name: {}", why.reason, nearest.join(", ")),
+            };
+            (text, Some(serde_json::to_value(&why).map_err(OpError::internal)?))
         }
     };
     let evidence = match request.tool {

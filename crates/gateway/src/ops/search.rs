@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::Instant;
+use toolscout_catalog::{CatalogView, UpstreamRow, UpstreamState};
 use toolscout_core::text::{preview, sanitize};
 use toolscout_core::{Caller, ContentHash, Generation, SelectionId, SideEffect, UpstreamId};
 use toolscout_embed::QueryVectors;
@@ -87,6 +88,7 @@ pub(crate) async fn find(
     let began = Instant::now();
     let snapshot = parts.index.snapshot();
     let (upstreams, max_side_effect) = read_filters(&snapshot, &parts.policy, caller, filters)?;
+    let asked = upstreams.clone();
     let task = Task {
         query: Query {
             text: text.to_owned(),
@@ -118,7 +120,7 @@ pub(crate) async fn find(
         id,
         index_state: index_state.to_owned(),
         confidence: selection.confidence,
-        no_match: no_match(&selection),
+        no_match: no_match(&selection, || unlisted(&newest, &parts.policy, caller, &asked)),
         withheld: withheld(&selection),
         tools: selection.tools,
     };
@@ -307,12 +309,37 @@ pub(crate) fn summary(purpose: &str) -> String {
     sanitize(&purpose.replace('\n', " "), MAX_SUMMARY)
 }
 
-pub(crate) fn no_match(selection: &Selection) -> Option<NoMatch> {
+/// Why nothing fits, and whose tools might have if anybody knew them.
+fn no_match(selection: &Selection, unlisted: impl FnOnce() -> Vec<String>) -> Option<NoMatch> {
     selection.no_match.as_ref().map(|none| NoMatch {
-        reason: none.reason.as_str().to_owned(),
+        reason: match unlisted() {
+            unlisted if unlisted.is_empty() => none.reason.as_str().to_owned(),
+            unlisted => {
+                format!("{}; not searched, as they list no tools: {}", none.reason.as_str(), unlisted.join(", "))
+            }
+        },
         nearest: none.nearest.iter().map(ToString::to_string).collect(),
     })
 }
+
+/// Upstreams that the caller may know of and asked for, that never listed a tool and do not answer now, each with its state:
+/// `vault (needs_auth)`.
+fn unlisted(view: &CatalogView, policy: &Policy, caller: &Caller, asked: &[UpstreamId]) -> Vec<String> {
+    let is_unlisted = |row: &&Arc<UpstreamRow>| {
+        let answers = matches!(row.state, UpstreamState::Ready | UpstreamState::Stale);
+        let is_asked = asked.is_empty() || asked.contains(&row.id);
+        is_asked && !answers && view.tools_of(&row.id).is_empty() && visible_upstream(view, policy, caller, &row.id)
+    };
+    let mut told: Vec<String> =
+        view.upstreams.values().filter(is_unlisted).map(|row| format!("{} ({})", row.id, row.state.as_str())).collect();
+    let n_more = told.len().saturating_sub(MAX_UNLISTED);
+    told.truncate(MAX_UNLISTED);
+    told.extend((n_more > 0).then(|| format!("and {n_more} more")));
+    told
+}
+
+/// Upstreams without tools that are named; the others are counted.
+const MAX_UNLISTED: usize = 3;
 
 pub(crate) fn withheld(selection: &Selection) -> Withheld {
     let since = |held: &HeldTool| held.since.map(|since| format!(" since {}", since.rfc3339())).unwrap_or_default();

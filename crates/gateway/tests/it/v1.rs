@@ -5,19 +5,21 @@
 //! 3. Failures are `{"error": {code, message, hint, id}}` with the right status.
 //! 4. Foreign hosts, foreign origins and wrong tokens get nothing but health.
 //! 5. Too large, too many and malformed are refused at once.
+//! 6. An answer without a tool names the upstreams that nobody could list, if the caller may know of them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
-use toolscout_core::{Caller, Secret, UpstreamId};
+use toolscout_catalog::UpstreamState;
+use toolscout_core::{Caller, Secret, Timestamp, UpstreamId};
 use toolscout_gateway::wire::{RecrawlResponse, SearchRequest};
 use toolscout_gateway::{HttpOptions, OpError, Recrawl, ops};
 use toolscout_policy::{Glob, Policy};
 use toolscout_testkit::e2e::http;
 
-use crate::fixture::{Gateway, Setup, read, start};
+use crate::fixture::{Gateway, Setup, files, read, start};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_documented_route_answers() {
@@ -83,6 +85,9 @@ async fn search_tools_selections_and_quality() {
     assert_eq!((status, why["evidence"].is_object()), (200, true));
     let (status, why) = gateway.get(&format!("/v1/selections/{id}?tool=forge:list_issues")).await;
     assert_eq!((status, &why["why"]["id"]), (200, &json!("forge:list_issues")));
+    let (_, why) = gateway.get(&format!("/v1/selections/{id}?tool=forge:list_issue")).await;
+    let expect = "there is no tool `forge:list_issue` that this caller may see; nearest by name: forge:list_issues";
+    assert!(why["text"].as_str().unwrap().starts_with(expect), "{why}");
     let (_, listed) = gateway.get("/v1/selections").await;
     assert_eq!(listed["selections"][0]["selection_id"], id);
 
@@ -347,6 +352,42 @@ async fn upstreams_without_a_visible_tool_are_not_named() {
     }
     let (status, answer) = gateway.post("/v1/upstreams/forge/crawl", json!({})).await;
     assert_eq!((status, &answer["error"]["code"]), (404, &json!("unknown_upstream")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_finds_nothing_is_told_whose_tools_nobody_knows() {
+    let policy = Policy { deny: vec![Glob::new("attic:*"), Glob::new("files:odd")], ..Policy::default() };
+    let gateway = start(Setup { policy, listings: vec![files()], ..Setup::default() }).await;
+    let at = Timestamp(9);
+    for (id, state) in [
+        ("vault", UpstreamState::NeedsAuth),
+        ("attic", UpstreamState::NeedsAuth),
+        ("shed", UpstreamState::Unreachable),
+        // Its tools are known and were searched.
+        ("files", UpstreamState::NeedsAuth),
+    ] {
+        gateway.catalog.mark(&UpstreamId::new(id).unwrap(), state, "401", at).unwrap();
+    }
+    gateway.index.apply(&gateway.catalog.view()).unwrap();
+    let search = async |body| gateway.post("/v1/search", body).await.1;
+    let nothing = json!({"query": "zebra", "tags": ["none"]});
+    let expect =
+        "no tool passes the filters; not searched, as they list no tools: shed (unreachable), vault (needs_auth)";
+    assert_eq!(search(nothing).await["no_match"]["reason"], expect);
+    let here = search(json!({"query": "zebra", "tags": ["none"], "upstreams": ["files"]})).await;
+    assert_eq!(here["no_match"]["reason"], "no tool passes the filters");
+    let there = search(json!({"query": "read a secret", "upstreams": ["vault"]})).await;
+    assert_eq!(
+        there["no_match"]["reason"],
+        "no tool passes the filters; not searched, as they list no tools: vault (needs_auth)"
+    );
+    assert!(search(json!({"query": "read a text file"})).await.get("no_match").is_none());
+    for n in 0..5 {
+        let id = UpstreamId::new(&format!("barn-{n}")).unwrap();
+        gateway.catalog.mark(&id, UpstreamState::Unreachable, "gone", at).unwrap();
+    }
+    let reason = search(json!({"query": "zebra", "tags": ["none"]})).await["no_match"]["reason"].to_string();
+    assert!(reason.ends_with("barn-2 (unreachable), and 4 more\""), "{reason}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
