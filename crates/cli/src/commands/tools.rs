@@ -286,39 +286,24 @@ pub(crate) async fn quality(is_json: bool, backend: &Backend) -> Ended {
         screen::json(&list)?;
         return Ok(Exit::Done);
     }
+    let mut upstreams = screen::table(&["upstream", "state", "quality", "calls", "failures", "lately", "p50", "p95"]);
     for row in &list.upstreams {
-        let text = |key: &str| row.quality.get(key).and_then(Value::as_str).unwrap_or_default();
-        if text("circuit") != "closed" {
-            screen::say(&format!(
-                "{}: circuit {} since {}: {}",
-                row.id,
-                text("circuit"),
-                text("since"),
-                text("reason")
-            ));
-        }
+        let told = Told(&row.quality);
+        let counts = [told.score(), told.whole("calls"), told.whole("failures"), told.lately()];
+        let cells = [row.id.clone(), server_state(&told)].into_iter().chain(counts);
+        upstreams.add_row(cells.chain([told.millis("p50_ms"), told.millis("p95_ms")]));
     }
-    let mut table = screen::table(&["tool", "state", "quality", "calls", "failures", "caller's faults", "p50", "p95"]);
+    if !upstreams.is_empty() {
+        screen::print(&upstreams, "")?;
+        screen::line("")?;
+    }
+    let heads = ["tool", "state", "quality", "calls", "failures", "caller's faults", "lately", "p50", "p95"];
+    let mut table = screen::table(&heads);
     for row in &list.tools {
-        let number = |key: &str| row.quality.get(key).and_then(Value::as_f64);
-        let whole = |key: &str| number(key).map(|n| format!("{n:.0}")).unwrap_or_default();
-        let millis = |key: &str| number(key).map(|n| format!("{n:.0} ms")).unwrap_or_default();
-        let score = number("score").map(|n| format!("{n:.2}")).unwrap_or_default();
-        let text = |key: &str| row.quality.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let mut state = match (text("state"), text("reason")) {
-            (state, reason) if reason.is_empty() => state,
-            (state, reason) => format!("{state} since {}\n{reason}", text("since")),
-        };
-        if row.quality.get("misleading") == Some(&Value::Bool(true)) {
-            state.push_str("\ncallers often get its arguments wrong: its description may mislead");
-        }
-        let family = row.quality.get("family").filter(|family| family["goes_before"] == true);
-        if let Some(best) = family.and_then(|family| family["best"].as_str()) {
-            state.push_str(&format!("\n{best}, which does the same, goes before it"));
-        }
-        let calls = [whole("calls"), whole("failures"), whole("caller_faults")];
-        let cells = [state, score].into_iter().chain(calls).chain([millis("p50_ms"), millis("p95_ms")]);
-        table.add_row(std::iter::once(row.id.clone()).chain(cells));
+        let told = Told(&row.quality);
+        let counts = [told.score(), told.whole("calls"), told.whole("failures"), told.whole("caller_faults")];
+        let cells = [row.id.clone(), tool_state(&told)].into_iter().chain(counts);
+        table.add_row(cells.chain([told.lately(), told.millis("p50_ms"), told.millis("p95_ms")]));
     }
     screen::print(&table, "no tool has been called yet")?;
     if list.dropped > 0 {
@@ -327,8 +312,86 @@ pub(crate) async fn quality(is_json: bool, backend: &Backend) -> Ended {
     Ok(Exit::Done)
 }
 
+/// What a row of `/v1/quality` tells of a tool or a server.
+struct Told<'a>(&'a Value);
+
+impl Told<'_> {
+    fn text(&self, key: &str) -> &str {
+        self.0.get(key).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    fn is(&self, key: &str) -> bool {
+        self.0.get(key) == Some(&Value::Bool(true))
+    }
+
+    fn number(&self, key: &str) -> Option<f64> {
+        self.0.get(key).and_then(Value::as_f64)
+    }
+
+    fn score(&self) -> String {
+        self.number("score").map(|n| format!("{n:.2}")).unwrap_or_default()
+    }
+
+    fn whole(&self, key: &str) -> String {
+        self.number(key).map(|n| format!("{n:.0}")).unwrap_or_default()
+    }
+
+    fn millis(&self, key: &str) -> String {
+        self.number(key).map(|n| format!("{n:.0} ms")).unwrap_or_default()
+    }
+
+    /// What went wrong lately, one kind a line, and whether that is more than usual.
+    fn lately(&self) -> String {
+        const KINDS: [(&str, &str); 7] = [
+            ("errors", "errors"),
+            ("timeouts", "without an answer in time"),
+            ("transport", "without a connection"),
+            ("violating", "of what could be checked breaks its schema"),
+            ("empty", "empty"),
+            ("invalid_arguments", "with wrong arguments"),
+            ("unsafe_attempts", "refused for their effect"),
+        ];
+        let share = |key: &str| self.0["lately"].get(key).and_then(Value::as_f64).unwrap_or_default();
+        let percent = |share: f64| format!("{:.0} %", share * 100.0);
+        let kinds = KINDS.into_iter().map(|(key, words)| (share(key), words)).filter(|(share, _)| *share >= 0.005);
+        let mut lines: Vec<String> = kinds.map(|(share, words)| format!("{} {words}", percent(share))).collect();
+        let drift = share("drift");
+        if drift >= 0.05 {
+            lines.push(format!("{} more failures than usual", percent(drift)));
+        }
+        lines.join("\n")
+    }
+}
+
+fn server_state(told: &Told<'_>) -> String {
+    let since = |word: &str| format!("{word} since {}\n{}", told.text("since"), told.text("reason"));
+    match told.text("circuit") {
+        "open" => since("down"),
+        "half_open" => since("one call tries it"),
+        _ if told.is("read_only") => "fails more often than it should;\nits writing tools are withheld".to_owned(),
+        _ if told.is("degraded") => "fails more often than it should".to_owned(),
+        _ => "answers".to_owned(),
+    }
+}
+
+fn tool_state(told: &Told<'_>) -> String {
+    let mut state = match (told.text("state"), told.text("reason")) {
+        (state, "") => state.to_owned(),
+        (state, reason) => format!("{state} since {}\n{reason}", told.text("since")),
+    };
+    if told.is("misleading") {
+        state.push_str("\ncallers often get its arguments wrong: its description may mislead");
+    }
+    let family = Told(&told.0["family"]);
+    if family.is("goes_before") {
+        state.push_str(&format!("\n{} ({}), which does the same, goes before it", family.text("best"), family.score()));
+    }
+    state
+}
+
 #[cfg(test)]
 mod tests {
+    use expect_test::expect;
     use serde_json::json;
 
     use super::*;
@@ -353,5 +416,33 @@ mod tests {
         check(json!({}), "5", json!(5));
         assert_eq!(value_of("5", None), json!(5));
         assert_eq!(value_of("a b", None), json!("a b"));
+    }
+    #[test]
+    fn quality_is_told_in_words() {
+        let lately = json!({"errors": 0.25, "timeouts": 0.125, "transport": 0.0, "violating": 0.5, "empty": 0.001,
+            "invalid_arguments": 0.75, "unsafe_attempts": 0.1, "drift": 0.2});
+        let family = json!({"best": "b:x", "score": 0.9, "goes_before": true});
+        let tool = json!({"state": "degraded", "since": "then", "reason": "38 % of its calls failed lately",
+            "misleading": true, "family": family, "lately": lately});
+        expect![[r#"
+            degraded since then
+            38 % of its calls failed lately
+            callers often get its arguments wrong: its description may mislead
+            b:x (0.90), which does the same, goes before it"#]]
+        .assert_eq(&tool_state(&Told(&tool)));
+        expect![[r#"
+            25 % errors
+            12 % without an answer in time
+            50 % of what could be checked breaks its schema
+            75 % with wrong arguments
+            10 % refused for their effect
+            20 % more failures than usual"#]]
+        .assert_eq(&Told(&tool).lately());
+        let server = |quality: Value| server_state(&Told(&quality)).replace('\n', " ");
+        assert_eq!(server(json!({"circuit": "closed"})), "answers");
+        assert_eq!(server(json!({"circuit": "open", "since": "then", "reason": "gone"})), "down since then gone");
+        assert_eq!(server(json!({"circuit": "closed", "degraded": true})), "fails more often than it should");
+        let held = json!({"circuit": "closed", "degraded": true, "read_only": true});
+        assert_eq!(server(held), "fails more often than it should; its writing tools are withheld");
     }
 }

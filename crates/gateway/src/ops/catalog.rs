@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::json;
-use toolscout_catalog::Error;
+use toolscout_catalog::{CatalogView, Error};
 use toolscout_core::text::sanitize;
-use toolscout_core::{Caller, ContentHash, ToolId, UpstreamId};
-use toolscout_quality::{Decision, Verdict};
+use toolscout_core::{Caller, ContentHash, SideEffect, ToolId, UpstreamId};
+use toolscout_quality::health::State;
+use toolscout_quality::{Decision, QualityView, Standing, Verdict};
 use utoipa::IntoParams;
 
 use super::details::{Reader, approved, details, upstream_state};
@@ -123,24 +124,46 @@ pub fn quality(services: &Services, caller: &Caller) -> QualityList {
     known.sort_by(|a, b| a.1.score.score.total_cmp(&b.1.score.score).then_with(|| a.0.cmp(&b.0)));
     let row = |(id, known): (ToolId, &toolscout_quality::ToolQuality)| {
         let mut told = serde_json::to_value(known).unwrap_or_default();
-        let family = view.family_of(&id).map_or(&[][..], |family| &family.tools);
-        let others = family.iter().filter(|other| **other != id && may_see(other));
-        if let Some(best) = others.max_by(|a, b| quality.score(a).total_cmp(&quality.score(b)).then_with(|| b.cmp(a))) {
-            let goes_before = quality.yields_to(&id, best);
-            told["family"] = json!({"best": best, "score": rounded(quality.score(best)), "goes_before": goes_before});
+        if let Some((best, goes_before)) = best_relative(&view, &quality, &id, may_see) {
+            told["family"] = json!({"best": best, "score": rounded(quality.score(&best)), "goes_before": goes_before});
         }
         QualityRow { id: id.to_string(), quality: told }
     };
     let upstreams = quality.upstreams().filter(|(id, _)| visible_upstream(&view, &parts.policy, caller, id));
-    let upstreams = upstreams.map(|(id, quality)| QualityRow {
-        id: id.to_string(),
-        quality: serde_json::to_value(quality).unwrap_or_default(),
+    let upstreams = upstreams.map(|(id, known)| {
+        let mut told = serde_json::to_value(known).unwrap_or_default();
+        if quality.upstreams_read_only().any(|read_only| read_only == id) {
+            told["read_only"] = true.into();
+        }
+        QualityRow { id: id.to_string(), quality: told }
     });
     QualityList {
         upstreams: upstreams.collect(),
         tools: known.into_iter().map(row).collect(),
         dropped: parts.quality.dropped(),
     }
+}
+
+/// The best of the tools that do the same and may be shown, those that are called before those that are not, and whether it goes
+/// before this one.
+fn best_relative(
+    view: &CatalogView,
+    quality: &QualityView,
+    id: &ToolId,
+    may_see: impl Fn(&ToolId) -> bool,
+) -> Option<(ToolId, bool)> {
+    let stands = |id: &ToolId| {
+        let effect = view.get(id).map_or(SideEffect::Read, |card| card.side_effect);
+        matches!(quality.standing_of(id, effect), Standing::Open)
+    };
+    let others = view.family_of(id)?.tools.iter().filter(|other| *other != id && may_see(other));
+    let others = others.filter(|other| !view.is_silenced(other)).map(|other| (stands(other), other));
+    let (works, best) = others.max_by(|(a_works, a), (b_works, b)| {
+        let by_score = || quality.score(a).total_cmp(&quality.score(b));
+        a_works.cmp(b_works).then_with(by_score).then_with(|| b.cmp(a))
+    })?;
+    let takes_over = works && !stands(id) && quality.of(id).state != State::Probation;
+    Some((best.clone(), takes_over || quality.yields_to(id, best)))
 }
 
 /// Puts a tool aside or takes it back, whatever its calls say. Holds over restarts.

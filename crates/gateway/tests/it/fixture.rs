@@ -190,7 +190,7 @@ pub(crate) fn listing(upstream: &str, tools: Vec<Value>) -> Listing {
     listing
 }
 
-fn issue_tool() -> Value {
+pub(crate) fn issue_tool() -> Value {
     json!({
         "name": "create_issue",
         "title": "Create issue",

@@ -19,7 +19,7 @@ use toolscout_gateway::{HttpOptions, OpError, Recrawl, ops};
 use toolscout_policy::{Glob, Policy};
 use toolscout_testkit::e2e::http;
 
-use crate::fixture::{Gateway, Setup, files, read, start};
+use crate::fixture::{Gateway, Setup, files, forge, issue_tool, listing, mirror, read, start};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_documented_route_answers() {
@@ -168,6 +168,33 @@ async fn an_operator_puts_a_tool_aside_and_takes_it_back() {
     assert_eq!(status, 404);
     let (status, _) = gateway.post("/v1/tools/files:read_file/quarantine", json!({"reason": 5})).await;
     assert_eq!(status, 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tool_is_compared_with_the_one_of_its_family_that_works() {
+    let listings = vec![forge(), mirror(), listing("spare", vec![issue_tool()])];
+    let gateway = start(Setup { listings, ..Setup::default() }).await;
+    let broken = json!({"isError": true, "content": [{"type": "text", "text": "Internal server error"}]});
+    gateway.fake.answers("forge:create_issue", broken);
+    let family = async || {
+        let quality = Arc::clone(&gateway.services.parts.quality);
+        assert!(tokio::task::spawn_blocking(move || quality.settle(Duration::from_secs(30))).await.unwrap());
+        let (_, quality) = gateway.get("/v1/quality").await;
+        let rows = quality["tools"].as_array().unwrap();
+        rows.iter().find(|row| row["id"] == "forge:create_issue").unwrap()["quality"]["family"].clone()
+    };
+    let call = json!({"arguments": {"repo": "a/b", "title": "x"}});
+    gateway.post("/v1/tools/forge:create_issue/call", call.clone()).await;
+    assert_eq!(family().await, json!({"best": "mirror:create_issue", "score": 0.9, "goes_before": false}));
+    for _ in 0..4 {
+        gateway.post("/v1/tools/forge:create_issue/call", call.clone()).await;
+    }
+    assert_eq!(family().await, json!({"best": "mirror:create_issue", "score": 0.9, "goes_before": true}));
+    // Its score is the best still, and nobody gets it.
+    gateway.post("/v1/tools/mirror:create_issue/quarantine", json!({})).await;
+    assert_eq!(family().await, json!({"best": "spare:create_issue", "score": 0.9, "goes_before": true}));
+    gateway.post("/v1/tools/spare:create_issue/quarantine", json!({})).await;
+    assert_eq!(family().await["goes_before"], false);
 }
 
 #[tokio::test(flavor = "multi_thread")]
