@@ -134,6 +134,8 @@ struct Plan {
     waiting: Vec<oneshot::Sender<Crawled>>,
     waiting_for_next: Vec<oneshot::Sender<Crawled>>,
     failures: u32,
+    /// What the last listing failed with; none when it went well.
+    failing: Option<UpstreamState>,
     /// Announced changes in a row that came soon after each other. An upstream that announces all the time is
     /// listed less and less often.
     restless: u32,
@@ -150,6 +152,7 @@ impl Plan {
             waiting: Vec::new(),
             waiting_for_next: Vec::new(),
             failures: 0,
+            failing: None,
             restless: 0,
             last_announced: None,
         }
@@ -279,6 +282,7 @@ impl Schedule {
                 deadline: self.deps.options.deadline,
                 upstream,
                 cancel,
+                told: plan.failing,
             };
             self.jobs.spawn(job.run());
         }
@@ -350,11 +354,12 @@ impl Schedule {
         let was_announced = plan.reason == Reason::Changed;
         match &crawled.outcome {
             Outcome::Listed { .. } => {
-                plan.failures = 0;
+                (plan.failures, plan.failing) = (0, None);
                 let wait = ttl.unwrap_or(options.default_ttl).clamp(options.min_ttl, options.max_ttl);
                 (plan.due, plan.reason) = (Some(now + spread(wait)), Reason::Expired);
             }
-            Outcome::Failed { .. } => {
+            Outcome::Failed { state, .. } => {
+                plan.failing = Some(*state);
                 let wait = doubled(options.first_retry, plan.failures, options.max_retry);
                 plan.failures = plan.failures.saturating_add(1);
                 let wait = spread(wait).max(retry_after.unwrap_or_default());

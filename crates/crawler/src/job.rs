@@ -22,6 +22,8 @@ pub(crate) struct Job {
     pub(crate) deadline: Duration,
     pub(crate) upstream: UpstreamId,
     pub(crate) cancel: CancellationToken,
+    /// The failure that the log has already.
+    pub(crate) told: Option<UpstreamState>,
 }
 
 /// What the schedule hears of it.
@@ -54,7 +56,12 @@ impl Job {
                 }
             }
             Outcome::Failed { state, reason, .. } => {
-                tracing::warn!(%upstream, state = state.as_str(), reason, took_ms, "upstream not listed");
+                // Once for each outage: one that stays down is tried every minute or so.
+                if self.told == Some(*state) {
+                    tracing::debug!(%upstream, state = state.as_str(), reason, took_ms, "upstream still not listed");
+                } else {
+                    tracing::warn!(%upstream, state = state.as_str(), reason, took_ms, "upstream not listed");
+                }
             }
             Outcome::Stopped => tracing::debug!(%upstream, "listing given up"),
         }

@@ -3,13 +3,14 @@
 //! 1. Every upstream is listed at the start, a bounded number at once.
 //! 2. A listing grows old after its server's time to live, within our bounds, and is taken again.
 //! 3. An announced change is listed after it settled; a server that announces all the time is listed less and less.
-//! 4. A failure keeps every tool, marks the upstream with state, since-when and why, and is tried again ever later.
+//! 4. A failure keeps every tool, marks the upstream with state, since-when and why, and is tried again ever later; the log has it once.
 //! 5. One listing per upstream at a time; who asks meanwhile gets that one's answer.
 //! 6. Stopping gives up what runs and answers everyone.
 //! 7. An upstream that the configuration lost is forgotten, an imported one is not.
 
 #![expect(clippy::unwrap_used, reason = "tests; clippy's exception for them does not reach their helpers")]
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -237,6 +238,58 @@ async fn who_announces_all_the_time_is_listed_less_and_less() {
     }
     let times = script.times("a");
     assert!((6..=14).contains(&times.len()), "ten minutes of noise: {times:?}");
+    crawler.stop().await;
+}
+
+thread_local! {
+    /// Warnings logged on this thread, which is this test's.
+    static N_WARNINGS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Counts what is logged as a warning or worse. For the whole process: of a subscriber of one thread, what another thread logs
+/// first keeps nothing.
+struct Warnings;
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() <= tracing::Level::WARN
+    }
+
+    fn event(&self, _event: &tracing::Event<'_>) {
+        N_WARNINGS.with(|n| n.set(n.get() + 1));
+    }
+
+    fn new_span(&self, _span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _span: &tracing::span::Id, _values: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _span: &tracing::span::Id, _follows: &tracing::span::Id) {}
+    fn enter(&self, _span: &tracing::span::Id) {}
+    fn exit(&self, _span: &tracing::span::Id) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_said_once() {
+    tracing::subscriber::set_global_default(Warnings).unwrap();
+    let n_said = |what: &str, expect: usize| assert_eq!(N_WARNINGS.replace(0), expect, "{what}");
+    let script = Script::new(Duration::ZERO, &[("a", Act::Tools(vec!["x"]))]);
+    let crawler = Crawler::start(deps(&script, options()));
+    pass(10).await;
+    n_said("all is well", 0);
+    script.set("a", Some(Act::Broken));
+    pass(24 * 3_600).await;
+    assert!(script.times("a").len() > 10, "it is tried again and again");
+    n_said("it is down", 1);
+    script.set("a", Some(Act::NeedsAuth));
+    pass(24 * 3_600).await;
+    n_said("it is another failure", 1);
+    script.set("a", Some(Act::Tools(vec!["x"])));
+    pass(24 * 3_600).await;
+    n_said("it is back", 0);
+    script.set("a", Some(Act::Broken));
+    pass(24 * 3_600).await;
+    n_said("it is down again", 1);
     crawler.stop().await;
 }
 
