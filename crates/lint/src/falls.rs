@@ -44,7 +44,8 @@ impl Fall {
 /// upstreams where any tool differs, at most `max` in all. Each is asked for by what it said it is for *before*, in both:
 /// new words that only find their own tool are no comfort to whoever asks as yesterday.
 ///
-/// A tool fell when it was among the first five and stands further back now. Two states that rest on different things, words
+/// A tool fell when it was among the first five and stands further back now. One that is withheld for what it says of itself is no
+/// worse to find, it is not to be found, and whoever crawls is told that already. Two states that rest on different things, words
 /// here and vectors there, are not compared.
 pub fn falls(
     before: &Snapshot,
@@ -70,7 +71,8 @@ pub fn falls(
     let changed = of_touched().filter(|card| differs(card));
     let siblings = of_touched().filter(|card| !differs(card));
     let mut falls = Vec::new();
-    for card in changed.chain(siblings).take(max) {
+    let is_shown = |card: &&Arc<ToolCard>| !new.is_silenced(&card.id);
+    for card in changed.chain(siblings).filter(is_shown).take(max) {
         let (kind, query) = match purpose(card) {
             Some(query) => (ParaphraseKind::Purpose, query),
             None => (ParaphraseKind::Name, card.words.join(" ")),
