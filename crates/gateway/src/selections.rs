@@ -284,6 +284,7 @@ mod tests {
             confidence: ConfidenceStage::default(),
             second: None,
             limit: 5,
+            budget: None,
             candidates: Vec::new(),
             n_more_candidates: 0,
         }

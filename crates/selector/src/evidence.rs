@@ -37,6 +37,9 @@ pub struct Evidence {
     pub second: Option<SecondStage>,
     /// How many tools were asked for.
     pub limit: usize,
+    /// What their definitions might cost, if the caller said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<BudgetStage>,
     /// The best candidates, best first.
     pub candidates: Vec<Candidate>,
     /// Candidates behind these.
@@ -204,6 +207,27 @@ pub struct SecondStage {
     pub skipped: Option<String>,
 }
 
+/// What definitions may cost whoever has to read them, and did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetStage {
+    /// Tokens they may take together. The first tool comes in any case.
+    pub tokens: usize,
+    /// Tokens that those given take.
+    pub used: usize,
+}
+
+impl Evidence {
+    /// Writes down what a budget left out of the selected tools, each with the tokens that its definition takes.
+    pub fn cut(&mut self, budget: BudgetStage, left_out: &BTreeMap<ToolId, usize>) {
+        self.budget = Some(budget);
+        for candidate in self.candidates.iter_mut().filter(|candidate| candidate.fate == Fate::Selected) {
+            if let Some(tokens) = left_out.get(&candidate.id) {
+                candidate.fate = Fate::OverBudget { tokens: *tokens };
+            }
+        }
+    }
+}
+
 /// One tool that came into question.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Candidate {
@@ -288,6 +312,11 @@ pub enum Fate {
     },
     /// Enough better ones were there.
     BelowLimit,
+    /// Its definition did not fit the token budget any more.
+    OverBudget {
+        /// What it takes.
+        tokens: usize,
+    },
     /// Nothing was near enough, it neither.
     NothingFits,
 }

@@ -48,6 +48,9 @@ pub fn explain(evidence: &Evidence, n: usize) -> String {
             None => writeln!(out, "{} ms", second.millis),
         };
     }
+    if let Some(budget) = &evidence.budget {
+        let _ = writeln!(out, "budget      {} of {} tokens for definitions", budget.used, budget.tokens);
+    }
     for candidate in evidence.candidates.iter().take(n) {
         candidate_lines(out, candidate);
     }
@@ -110,6 +113,7 @@ fn candidate_lines(out: &mut String, candidate: &Candidate) {
         Fate::Selected => String::new(),
         Fate::SameAs { id } => format!("   (same as {id})"),
         Fate::BelowLimit => "   (below the limit)".to_owned(),
+        Fate::OverBudget { tokens } => format!("   (over the budget, with {tokens} tokens)"),
         Fate::NothingFits => "   (not near enough)".to_owned(),
     };
     let _ = writeln!(out, "\n{:>3}. {}  {:.3}{fate}", candidate.rank, candidate.id, candidate.score.value());

@@ -39,7 +39,7 @@ mod why;
 
 pub use access::HOSTILE_TEXT;
 pub use evidence::{
-    AccessStage, Alignment, Candidate, ConfidenceStage, DenseStage, Evidence, Fate, FusionStage, HeldTool,
+    AccessStage, Alignment, BudgetStage, Candidate, ConfidenceStage, DenseStage, Evidence, Fate, FusionStage, HeldTool,
     LexicalStage, MAX_CANDIDATES, MAX_HELD, MAX_TERMS, Part, SecondStage, Side, Sign, StepStage, TokensStage,
 };
 pub use explain::explain;

@@ -49,7 +49,7 @@ fn reorder(selection: &mut Selection, scores: &[f64]) {
     for candidate in &mut selection.evidence.candidates {
         let (id, is_twin) = match &candidate.fate {
             Fate::SameAs { id } => (id, true),
-            Fate::Selected | Fate::BelowLimit | Fate::NothingFits => (&candidate.id, false),
+            Fate::Selected | Fate::BelowLimit | Fate::OverBudget { .. } | Fate::NothingFits => (&candidate.id, false),
         };
         let Some((old, new)) = moved.get(id).copied() else { continue };
         // A twin goes where its representative goes, in proportion, so that it stays behind it.
@@ -88,7 +88,7 @@ fn cut(selection: &mut Selection) {
         let stands_for = match &candidate.fate {
             Fate::Selected => &candidate.id,
             Fate::SameAs { id } => id,
-            Fate::BelowLimit | Fate::NothingFits => continue,
+            Fate::BelowLimit | Fate::OverBudget { .. } | Fate::NothingFits => continue,
         };
         if dropped.iter().any(|tool| tool.card.id == *stands_for) {
             candidate.fate = Fate::BelowLimit;

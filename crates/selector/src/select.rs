@@ -285,6 +285,7 @@ pub fn select_with(
         confidence,
         second: None,
         limit: query.limit,
+        budget: None,
         n_more_candidates: (fused.len() - candidates.len()) as u64,
         candidates,
         access,

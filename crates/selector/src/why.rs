@@ -55,6 +55,8 @@ pub enum WhyStage {
     Family,
     /// Better ones filled the limit.
     BelowLimit,
+    /// Its definition did not fit the token budget.
+    OverBudget,
     /// Nothing was near enough, it neither.
     NothingFits,
     /// It is in the selection.
@@ -129,7 +131,17 @@ fn of_candidate(evidence: &Evidence, candidate: &Candidate) -> WhyNot {
     let (stage, reason) = match &candidate.fate {
         Fate::Selected => (WhyStage::Selected, format!("it is in the selection, at rank {}", candidate.rank)),
         Fate::SameAs { id } => {
-            (WhyStage::Family, format!("it is the same tool as `{id}`, which is in the selection and stands for both"))
+            let shown = evidence.candidates.iter().find(|other| other.id == *id);
+            match shown.map(|shown| &shown.fate) {
+                Some(Fate::OverBudget { .. }) => {
+                    (WhyStage::OverBudget, format!("it is the same tool as `{id}`, which the token budget left out"))
+                }
+                _ => {
+                    let reason =
+                        format!("it is the same tool as `{id}`, which is in the selection and stands for both");
+                    (WhyStage::Family, reason)
+                }
+            }
         }
         Fate::BelowLimit => {
             let score = candidate.score.value();
@@ -138,6 +150,14 @@ fn of_candidate(evidence: &Evidence, candidate: &Candidate) -> WhyNot {
             });
             let (rank, limit) = (candidate.rank, evidence.limit);
             (WhyStage::BelowLimit, format!("it ranks {rank} with {score:.3}, and {limit} were asked for{cut}"))
+        }
+        Fate::OverBudget { tokens } => {
+            let left = evidence.budget.map_or_else(String::new, |budget| {
+                format!(": the definitions given take {} of {}", budget.used, budget.tokens)
+            });
+            let rank = candidate.rank;
+            let reason = format!("it ranks {rank}, and its {tokens} tokens are more than the budget had left{left}");
+            (WhyStage::OverBudget, reason)
         }
         Fate::NothingFits => {
             let confidence = &evidence.confidence;

@@ -1,15 +1,16 @@
 //! `eval replay`: recorded searches, asked again under another configuration.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use toolscout_core::Caller;
+use toolscout_core::{Caller, ToolId};
 use toolscout_embed::{Embed, QueryEmbedder, QueryVectors};
 use toolscout_evals::replay::{Recorded, ReplayAnswer, Replayed, replayed};
 use toolscout_evals::{Arm, Error as EvalError, Patience, wait_for_vectors};
 use toolscout_gateway::{Kept, Services};
 use toolscout_index::IndexHost;
-use toolscout_selector::{Abstain, Fusion, Query, Selection, SelectorOptions, select_with};
+use toolscout_selector::{Abstain, Candidate, Fate, Fusion, Query, Selection, SelectorOptions, select_with};
 
 use crate::args::EvalReplay;
 use crate::backend::Backend;
@@ -141,13 +142,20 @@ fn recorded(kept: &Kept) -> Option<(Recorded, Caller)> {
         tags: access.tags.clone(),
         max_side_effect: access.max_side_effect,
         generation: kept.generation.0,
-        answer: ReplayAnswer {
-            tools: kept.tools.iter().map(|(id, _)| id.clone()).collect(),
-            confidence: kept.confidence,
-            no_match: kept.no_match.is_some(),
-        },
+        answer: ReplayAnswer { tools: selected(kept), confidence: kept.confidence, no_match: kept.no_match.is_some() },
     };
     Some((recorded, caller))
+}
+
+/// What was selected, with what a token budget left out of it then: the trial knows no budget.
+fn selected(kept: &Kept) -> Vec<ToolId> {
+    let given = kept.tools.iter().map(|(id, _)| id);
+    if kept.evidence.budget.is_none() {
+        return given.cloned().collect();
+    }
+    let given: BTreeSet<&ToolId> = given.collect();
+    let is_one = |one: &&Candidate| given.contains(&one.id) || matches!(one.fate, Fate::OverBudget { .. });
+    kept.evidence.candidates.iter().filter(is_one).map(|one| one.id.clone()).collect()
 }
 
 fn answer(selection: &Selection) -> ReplayAnswer {
@@ -182,5 +190,41 @@ mod tests {
         check("--abstain-below 0.5", SelectorOptions { abstain: Abstain { below: 0.5 }, ..hybrid.clone() });
         check("--dense-weight 0.2", SelectorOptions { fusion: Fusion::Weighted { dense: 0.2 }, ..hybrid.clone() });
         check("--arm hybrid-no-steps", SelectorOptions { steps: false, cover: false, ..hybrid });
+    }
+
+    #[test]
+    fn what_a_budget_left_out_then_is_no_change_now() {
+        let store = toolscout_store::Store::temporary().expect("a temporary store");
+        let catalog = toolscout_catalog::Catalog::open(&store, toolscout_catalog::Overlays::default()).expect("empty");
+        let lines = ["pay_bill", "pay_tax", "sing"]
+            .map(|name| format!("{{\"id\":\"{name}\",\"server\":\"s\",\"name\":\"{name}\",\"description\":\"\"}}\n"));
+        let at = toolscout_core::Timestamp(1);
+        let imported = catalog.import_jsonl(lines.concat().as_bytes(), at).expect("three tools");
+        let index = IndexHost::open(toolscout_index::IndexOptions::default(), &store, None).expect("an empty index");
+        index.apply(&imported.change.view).expect("three tools are indexed");
+        let query = Query { text: "pay".to_owned(), ..Query::default() };
+        let options = SelectorOptions { abstain: Abstain { below: 0.0 }, ..SelectorOptions::default() };
+        let (caller, policy, quality) = (Caller::local("test"), Default::default(), Default::default());
+        let selection = select_with(&index.snapshot(), &quality, &policy, &caller, &query, &options);
+        let ids = answer(&selection).tools;
+        assert_eq!(ids.len(), 2);
+        let mut evidence = selection.evidence;
+        let first = (ids[0].clone(), selection.tools[0].score);
+        evidence.cut(toolscout_selector::BudgetStage { tokens: 10, used: 9 }, &[(ids[1].clone(), 5)].into());
+        let kept = Kept {
+            id: toolscout_core::SelectionId::from_random(7),
+            at,
+            tenant: caller.tenant,
+            client: caller.client,
+            generation: selection.generation,
+            query_hash: String::new(),
+            query: None,
+            index_state: String::new(),
+            confidence: selection.confidence,
+            tools: vec![first],
+            no_match: None,
+            evidence,
+        };
+        assert_eq!(selected(&kept), ids);
     }
 }

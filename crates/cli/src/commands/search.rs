@@ -188,6 +188,9 @@ fn print_evidence(evidence: &Value) -> anyhow::Result<()> {
         };
         lines.push(format!("second   {} {}; {} candidates; {came}", second.by, second.model, second.n_candidates));
     }
+    if let Some(budget) = &evidence.budget {
+        lines.push(format!("budget   {} of {} tokens for definitions", budget.used, budget.tokens));
+    }
     screen::line(&format!("\n{}\n", lines.join("\n")))?;
 
     let mut table = screen::table(&["", "candidate", "score", "words", "meaning", "matched"]);
@@ -219,6 +222,7 @@ fn print_evidence(evidence: &Value) -> anyhow::Result<()> {
             Fate::Selected => {}
             Fate::SameAs { id } => matched.push(format!("(same as {id})")),
             Fate::BelowLimit => matched.push("(below the limit)".to_owned()),
+            Fate::OverBudget { tokens } => matched.push(format!("(over the budget, with {tokens} tokens)")),
             Fate::NothingFits => matched.push("(not near enough)".to_owned()),
         }
         let (words, meaning) = (side(&candidate.lexical, 1), side(&candidate.dense, 2));

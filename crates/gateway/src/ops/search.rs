@@ -70,6 +70,17 @@ pub(crate) struct Found {
     pub(crate) withheld: Withheld,
 }
 
+/// A selection before it is kept.
+pub(crate) struct Looked {
+    /// What is told.
+    pub(crate) found: Found,
+    /// Why it came out so.
+    pub(crate) evidence: Evidence,
+    /// What was searched for, bounded.
+    text: String,
+    generation: Generation,
+}
+
 /// Selects on the current snapshot and keeps the evidence.
 pub(crate) async fn find(
     services: &Services,
@@ -78,6 +89,18 @@ pub(crate) async fn find(
     limit: Option<usize>,
     filters: &Filters,
 ) -> Result<Found, OpError> {
+    let looked = look(services, caller, text, limit, filters).await?;
+    Ok(keep(services, caller, looked))
+}
+
+/// Selects on the current snapshot. Whoever takes the answer has it kept.
+pub(crate) async fn look(
+    services: &Services,
+    caller: &Caller,
+    text: &str,
+    limit: Option<usize>,
+    filters: &Filters,
+) -> Result<Looked, OpError> {
     // The command line asks past the reader of requests; its answers are the same.
     let text = bounded(text);
     if text.is_empty() {
@@ -124,8 +147,8 @@ pub(crate) async fn find(
         withheld: withheld(&selection),
         tools: selection.tools,
     };
-    keep(services, caller, text, &found, selection.generation, selection.evidence);
-    Ok(found)
+    let (evidence, generation) = (selection.evidence, selection.generation);
+    Ok(Looked { found, evidence, text: text.to_owned(), generation })
 }
 
 /// What a search works on once the request is read.
@@ -248,7 +271,9 @@ pub(crate) fn unknown_upstream<'a>(known: impl Iterator<Item = &'a UpstreamId>, 
     OpError::UnknownUpstream { id: preview(asked), nearest }
 }
 
-fn keep(services: &Services, caller: &Caller, text: &str, found: &Found, generation: Generation, evidence: Evidence) {
+/// Keeps a selection for explanations.
+pub(crate) fn keep(services: &Services, caller: &Caller, looked: Looked) -> Found {
+    let Looked { found, evidence, text, generation } = looked;
     services.parts.selections.keep(Kept {
         id: found.id.clone(),
         at: services.now(),
@@ -256,13 +281,14 @@ fn keep(services: &Services, caller: &Caller, text: &str, found: &Found, generat
         client: preview(&caller.client),
         generation,
         query_hash: ContentHash::of(text.as_bytes()).to_string(),
-        query: services.parts.options.keep_queries.then(|| text.to_owned()),
+        query: services.parts.options.keep_queries.then_some(text),
         index_state: found.index_state.clone(),
         confidence: found.confidence,
         tools: found.tools.iter().map(|tool| (tool.card.id.clone(), tool.score)).collect(),
         no_match: found.no_match.clone(),
         evidence,
     });
+    found
 }
 
 /// The input schemas of the selected tools, in their order; an empty object where the definition is gone by now.

@@ -1,12 +1,14 @@
 //! Ready tool definitions for one model request: the sidecar's question.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use toolscout_core::text::sanitize;
 use toolscout_core::{Caller, ToolCard};
+use toolscout_selector::BudgetStage;
 
-use super::search::{find, input_schema, rounded};
+use super::search::{input_schema, keep, look, rounded};
 use crate::error::OpError;
 use crate::lenient::{MAX_QUERY, Mistake};
 use crate::plain;
@@ -31,7 +33,8 @@ pub async fn select_for_model(
             OpError::BadRequest { mistakes: vec![Mistake { field: "messages".to_owned(), message }] }
         })?,
     };
-    let found = find(services, caller, &query, request.limit, &request.filters).await?;
+    let mut looked = look(services, caller, &query, request.limit, &request.filters).await?;
+    let found = &looked.found;
     let catalog = Arc::clone(&services.parts.catalog);
     let cards: Vec<Arc<ToolCard>> = found.tools.iter().map(|tool| Arc::clone(&tool.card)).collect();
     let format = request.format;
@@ -41,12 +44,12 @@ pub async fn select_for_model(
     });
     let definitions = read.await?.map_err(OpError::internal)?;
 
-    let (mut tools, mut names, mut tokens, mut over_budget) = (Vec::new(), Vec::new(), 0, 0);
+    let (mut tools, mut names, mut tokens, mut left_out) = (Vec::new(), Vec::new(), 0, BTreeMap::new());
     for (definition, selected) in definitions.into_iter().zip(&found.tools) {
         let cost = definition.to_string().len().div_ceil(4);
         let fits = request.token_budget.is_none_or(|budget| tokens + cost <= budget);
         if !fits && !tools.is_empty() {
-            over_budget += 1;
+            left_out.insert(selected.card.id.clone(), cost);
             continue;
         }
         tokens += cost;
@@ -54,6 +57,11 @@ pub async fn select_for_model(
         names.push(SelectedName { name, id, score: rounded(selected.score.value()) });
         tools.push(definition);
     }
+    if let Some(budget) = request.token_budget {
+        looked.found.tools.retain(|tool| !left_out.contains_key(&tool.card.id));
+        looked.evidence.cut(BudgetStage { tokens: budget, used: tokens }, &left_out);
+    }
+    let found = keep(services, caller, looked);
     Ok(SelectResponse {
         selection_id: found.id.as_str().to_owned(),
         index_state: found.index_state,
@@ -61,7 +69,7 @@ pub async fn select_for_model(
         tools,
         names,
         tokens,
-        over_budget,
+        over_budget: left_out.len(),
         no_match: found.no_match,
         withheld: found.withheld,
     })

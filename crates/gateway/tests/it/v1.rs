@@ -222,6 +222,14 @@ async fn definitions_come_ready_for_a_model() {
     assert_eq!(anthropic["tools"][0]["input_schema"]["required"], json!(["path"]));
     let tight = ask(json!({"format": "openai", "token_budget": 1})).await;
     assert_eq!(tight["tools"].as_array().unwrap().len(), 1, "the first tool always fits");
+    // What the budget left out is in the evidence, and in no list of what was given.
+    let found = &mcp["names"][1]["id"];
+    let path = format!("/v1/selections/{}", tight["selection_id"].as_str().unwrap());
+    let (_, kept) = gateway.get(&path).await;
+    assert_eq!(kept["tools"], json!(["files:read_file"]));
+    assert_eq!(kept["evidence"]["budget"], json!({"tokens": 1, "used": tight["tokens"]}));
+    let (_, why) = gateway.get(&format!("{path}?tool={}", found.as_str().unwrap())).await;
+    assert_eq!(why["why"]["stage"], "over_budget", "{why}");
     let messages =
         json!([{"role": "user", "content": [{"type": "text", "text": "please read the text file on my disk"}]}]);
     let (_, said) = gateway.post("/v1/select", json!({"messages": messages})).await;

@@ -2,7 +2,7 @@
 
 use toolscout_core::SideEffect;
 use toolscout_policy::Policy;
-use toolscout_selector::{Asked, Query, WhyStage, why_not};
+use toolscout_selector::{Asked, BudgetStage, Query, WhyStage, explain, why_not};
 
 use crate::world::{caller, pick, policy, query, snapshot};
 
@@ -43,6 +43,34 @@ fn every_stage_can_be_named() {
     check(&query("zebra"), "{}", "mail:create_letter", WhyStage::NothingFits, "nothing fits");
     let words = Query { vector: None, ..query("invoice") };
     check(&words, "{}", "mail:create_letter", WhyStage::NotACandidate, "neither words");
+}
+
+#[test]
+fn what_a_budget_left_out_is_told_with_its_price() {
+    let (policy, caller, snapshot) = (Policy::default(), caller(), snapshot());
+    let query = Query { limit: 2, ..query("forge: clone repository address") };
+    let mut selection = pick(&query, &policy);
+    let tools: Vec<_> = selection.tools.iter().map(|tool| tool.card.id.clone()).collect();
+    let twin = selection.tools[0].variants[0].clone();
+    let why = |selection: &toolscout_selector::Selection, id| {
+        let asked = Asked { snapshot: &snapshot, policy: &policy, caller: &caller, query: Some(&query) };
+        let why = why_not(&selection.evidence, &asked, id);
+        (why.stage, why.reason)
+    };
+    assert_eq!((why(&selection, &tools[1]).0, why(&selection, &twin).0), (WhyStage::Selected, WhyStage::Family));
+    let budget = BudgetStage { tokens: 100, used: 70 };
+    selection.evidence.cut(budget, &[(tools[0].clone(), 120)].into());
+    let (stage, reason) = why(&selection, &tools[0]);
+    assert_eq!(stage, WhyStage::OverBudget);
+    let rest = "and its 120 tokens are more than the budget had left: the definitions given take 70 of 100";
+    assert!(reason.ends_with(rest), "{reason}");
+    let left_out = format!("it is the same tool as `{}`, which the token budget left out", tools[0]);
+    assert_eq!(why(&selection, &twin), (WhyStage::OverBudget, left_out));
+    assert_eq!(why(&selection, &tools[1]).0, WhyStage::Selected);
+    let text = explain(&selection.evidence, 2);
+    for expect in ["budget      70 of 100 tokens for definitions\n", "(over the budget, with 120 tokens)"] {
+        assert!(text.contains(expect), "{text}");
+    }
 }
 
 #[test]
