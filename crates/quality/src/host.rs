@@ -8,9 +8,11 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use toolscout_core::{Fault, Outcome, Retry, SideEffect, Timestamp, ToolId, UpstreamId};
 use toolscout_store::{QueueOptions, Store, TreeName, WriteQueue};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::book::{Book, Decision, Event};
+use crate::circuit::CircuitState;
+use crate::health::State;
 use crate::log::Log;
 use crate::options::QualityOptions;
 use crate::silence::Listing;
@@ -272,7 +274,9 @@ impl Folder {
     fn take(&mut self, events: Vec<Event>) -> Result<(), toolscout_store::Error> {
         let mut changed = BTreeSet::new();
         for event in &events {
+            let before = States::of(&self.book, event);
             self.book.apply(event, &self.options);
+            before.log(&States::of(&self.book, event), &self.book, event);
             changed.insert(event.upstream().clone());
         }
         let view = if self.book.now.since(self.refreshed) >= REFRESH_MS {
@@ -296,6 +300,75 @@ impl Folder {
     }
 }
 
+/// Where the tool and the server of one event stand, for the log.
+struct States {
+    tool: State,
+    server: CircuitState,
+}
+
+impl States {
+    fn of(book: &Book, event: &Event) -> Self {
+        let upstream = book.upstreams.get(event.upstream());
+        let tool = match event {
+            Event::Outcome(outcome) => book.tool(&outcome.tool),
+            // A decision is logged as what it is, and a listing moves no tool but those of a silent server.
+            Event::Decision(_) | Event::Listing(_) => None,
+        };
+        let health = tool.map(|tool| tool.health.clone().at(event.at()).state);
+        let circuit = upstream.map(|upstream| upstream.circuit.clone().at(event.at()).state);
+        Self { tool: health.unwrap_or_default(), server: circuit.unwrap_or_default() }
+    }
+
+    fn log(&self, after: &Self, book: &Book, event: &Event) {
+        let upstream = event.upstream();
+        let why = || book.upstreams.get(upstream)?.circuit.reason.as_ref().map(ToString::to_string);
+        match turn(as_state(self.server), as_state(after.server)) {
+            Some(Turn::Aside) => warn!(%upstream, reason = why(), "server put aside"),
+            Some(Turn::StillAside) => debug!(%upstream, reason = why(), "server stays aside"),
+            Some(Turn::Back) => info!(%upstream, "server is called again"),
+            None => {}
+        }
+        let Event::Outcome(Outcome { tool, .. }) = event else { return };
+        let why = || book.tool(tool)?.health.reason.as_ref().map(ToString::to_string);
+        match turn(self.tool, after.tool) {
+            Some(Turn::Aside) => warn!(%tool, reason = why(), "tool put aside"),
+            Some(Turn::StillAside) => debug!(%tool, reason = why(), "tool stays aside"),
+            Some(Turn::Back) => info!(%tool, "tool is called again"),
+            None => {}
+        }
+    }
+}
+
+/// A server's state in the words for tools.
+fn as_state(circuit: CircuitState) -> State {
+    match circuit {
+        CircuitState::Closed => State::Healthy,
+        CircuitState::Open => State::Quarantined,
+        CircuitState::HalfOpen => State::Probation,
+    }
+}
+
+/// What is worth a line in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// An outage begins.
+    Aside,
+    /// It was tried and goes on.
+    StillAside,
+    /// It is over.
+    Back,
+}
+
+fn turn(before: State, after: State) -> Option<Turn> {
+    let is_called = |state| matches!(state, State::Healthy | State::Degraded);
+    match (before, after) {
+        (before, State::Quarantined) if is_called(before) => Some(Turn::Aside),
+        (State::Probation, State::Quarantined) => Some(Turn::StillAside),
+        (State::Quarantined | State::Probation, after) if is_called(after) => Some(Turn::Back),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     //! 1. What was recorded is in the view after settling, and still there after a restart.
@@ -303,13 +376,13 @@ mod tests {
     //! 3. A tool in quarantine is refused until its time is over; then one call at a time goes through, and a success heals.
     //! 4. Decisions survive a restart.
     //! 5. What was put aside for silence is listed before a call tries it, and no call tries it meanwhile.
-    //! 6. With the fallback on, a degraded server's writing tools are refused and its reading ones called, for a while.
+    //! 6. The log has each outage once, and its end.
+    //! 7. With the fallback on, a degraded server's writing tools are refused and its reading ones called, for a while.
 
     use toolscout_core::CallFault;
 
     use super::*;
     use crate::book::Verdict;
-    use crate::health::State;
     use crate::testing::outcome;
 
     fn calls(quality: &Quality, tool: &str) -> (u64, u64) {
@@ -318,6 +391,30 @@ mod tests {
     }
 
     const PATIENCE: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn an_outage_has_a_beginning_and_an_end() {
+        use State::{Degraded, Healthy, Probation, Quarantined};
+        let mut book = Book::default();
+        // Five failures, a trial that fails, one that goes well.
+        let calls = [1_000, 2_000, 3_000, 4_000, 5_000, 40_000, 200_000, 201_000];
+        let turns: Vec<_> = calls
+            .into_iter()
+            .map(|at| {
+                let fault = if at < 200_000 { CallFault::UpstreamError } else { CallFault::None };
+                let event = Event::Outcome(outcome("a:b", fault, at));
+                let before = States::of(&book, &event);
+                book.apply(&event, &QualityOptions::default());
+                turn(before.tool, States::of(&book, &event).tool)
+            })
+            .collect();
+        let nothing = [None; 4];
+        let expect = [&nothing[..], &[Some(Turn::Aside), Some(Turn::StillAside), Some(Turn::Back), None]].concat();
+        assert_eq!(turns, expect);
+        assert_eq!([turn(Healthy, Degraded), turn(Degraded, Healthy), turn(Quarantined, Probation)], [None; 3]);
+        assert_eq!(turn(Probation, Degraded), Some(Turn::Back));
+        assert_eq!(turn(as_state(CircuitState::Closed), as_state(CircuitState::Open)), Some(Turn::Aside));
+    }
 
     #[test]
     fn outcomes_reach_the_view_and_survive_a_restart() {
