@@ -111,6 +111,21 @@ fn a_rug_pull_is_withheld_until_it_is_approved() {
 }
 
 #[test]
+fn an_approval_lets_no_hostile_text_through() {
+    let scan = "[scan]\nlow = \"withhold\"\nmedium = \"withhold\"\n";
+    let (scratch, gateway, mut client) = changed(Behave::RugPull, scan);
+    wait_until_withheld(&gateway, "turncoat:echo");
+    let approved = scratch.ok(&["tools", "approve", "turncoat:echo", "--yes"]).stdout;
+    assert!(approved.contains("turncoat:echo is approved, and withheld all the same as hostile_text: "), "{approved}");
+    let refused = client.call("call_tool", json!({"id": "turncoat:echo", "arguments": {"text": "again"}}));
+    assert!(
+        text_of(&refused).contains("withheld for hostile text") && !refused.to_string().contains(EVIL),
+        "{refused}"
+    );
+    gateway.stop();
+}
+
+#[test]
 fn a_tool_under_another_name_is_withheld() {
     let (scratch, gateway, mut client) = changed(Behave::Renames, "");
     let waits = wait_until_withheld(&gateway, "turncoat:echo_v2");

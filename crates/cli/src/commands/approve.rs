@@ -20,12 +20,15 @@ struct Row {
     waiting: Option<WaitingDefinition>,
     /// Whether nothing of it waits any more.
     approved: bool,
+    /// Why agents do not get it although it was just approved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    withheld: Option<String>,
 }
 
 impl Row {
     fn of(tool: ToolDetails) -> Self {
         let approved = tool.waiting.is_none();
-        Self { id: tool.id, waiting: tool.waiting, approved }
+        Self { id: tool.id, waiting: tool.waiting, approved, withheld: None }
     }
 }
 
@@ -117,8 +120,11 @@ async fn look_and_decide(row: &mut Row, args: &Approve, backend: &Backend) -> an
     // The hash of what was shown: what came in between is not approved along.
     backend.approve(&row.id, &waiting.hash).await?;
     row.approved = true;
+    // An approval says that a change is known, not that its text may speak to models.
+    row.withheld = if waiting.findings.is_empty() { None } else { backend.tool(&row.id).await?.withheld };
     if !args.output.json {
-        screen::line(&format!("{} is approved\n", row.id))?;
+        let still = row.withheld.as_ref().map(|reason| format!(", and withheld all the same as {reason}"));
+        screen::line(&format!("{} is approved{}\n", row.id, still.unwrap_or_default()))?;
     }
     Ok(())
 }
