@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bench::ANSWER_TOOLS;
 use crate::metric::{Answer, Better, Labels, Metric, ndcg};
 use crate::report::{QueryReport, Report, rounded};
 use crate::score::{ALL, Sliced, metrics_at};
@@ -125,9 +126,12 @@ pub fn compare(before: &Report, after: &Report, options: &CompareOptions) -> Com
     let labels: Vec<Labels<String>> = paired.iter().map(|label| label.labels()).collect();
     let names: Vec<Option<String>> = paired.iter().map(|label| label.slice.clone()).collect();
     let sliced = Sliced::new(&labels, &names, options.seed, options.resamples);
-    let mut metrics = metrics_at(before.k.min(after.k));
-    // Counts by two methods have nothing to say about each other.
-    let counted_alike = before.about.answer_tokens == after.about.answer_tokens;
+    // A longer list finds more: both are read as far as the shorter goes.
+    let k = before.k.min(after.k);
+    let mut metrics = metrics_at(k);
+    // Counts by two methods, or of more tools and fewer, have nothing to say about each other.
+    let counted_alike = before.about.answer_tokens == after.about.answer_tokens
+        && before.k.min(ANSWER_TOOLS) == after.k.min(ANSWER_TOOLS);
     metrics.retain(|metric| counted_alike || *metric != Metric::AnswerTokens);
 
     let pairs = arm_pairs(before, after, options).into_iter().map(|(old_arm, new_arm)| {
@@ -135,7 +139,12 @@ pub fn compare(before: &Report, after: &Report, options: &CompareOptions) -> Com
         let pick = |answers: &BTreeMap<&str, &QueryReport>| -> Vec<Answer<String>> {
             // A report holds an answer for each of its queries; one cut by hand gets an empty answer, not a panic.
             let empty = || Answer { top: Vec::new(), no_match: false, tokens: 0, confidence: None };
-            paired.iter().map(|label| answers.get(label.id.as_str()).map_or_else(empty, |a| a.answer())).collect()
+            let read = |answer: &&QueryReport| {
+                let mut answer = answer.answer();
+                answer.top.truncate(k);
+                answer
+            };
+            paired.iter().map(|label| answers.get(label.id.as_str()).map_or_else(empty, read)).collect()
         };
         let (old, new) = (pick(&old_by_id), pick(&new_by_id));
         let changes = sliced.compare(&old, &new, &metrics, |slice, n, metric, draws, old, new| {
@@ -281,6 +290,7 @@ mod tests {
     //! 1. A report against itself: nothing moved, nothing is better or worse.
     //! 2. Gains and losses are named with their queries, gains first.
     //! 3. Queries labelled differently are not paired.
+    //! 4. A longer list is no better than a shorter one with the same beginning.
     use super::*;
     use crate::report::{About, ArmReport, LabelReport, TopReport};
 
@@ -360,6 +370,19 @@ mod tests {
         let better = compare(&bad, &good, &CompareOptions::default());
         assert!(better.regressions(&names).is_empty());
         assert_eq!(change(&better, "hit@1").verdict, Verdict::Better);
+    }
+
+    #[test]
+    fn a_longer_list_is_read_as_far_as_the_shorter() {
+        let long = report("hybrid", &["1: xya / a", "2: ab / ab"]);
+        let short = Report { k: 2, ..report("hybrid", &["1: xy / a", "2: ab / ab"]) };
+        for (before, after) in [(&long, &short), (&short, &long)] {
+            let comparison = compare(before, after, &CompareOptions::default());
+            assert_eq!(comparison.pairs[0].moved, []);
+            assert_eq!(change(&comparison, "mrr").difference, 0.0);
+            let names: Vec<&str> = comparison.pairs[0].changes.iter().map(|c| c.metric.as_str()).collect();
+            assert!(!names.contains(&"answer_tokens") && !names.contains(&"recall@3"), "{names:?}");
+        }
     }
 
     #[test]
