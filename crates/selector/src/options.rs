@@ -80,7 +80,10 @@ pub enum Fusion {
 pub struct Abstain {
     /// The confidence below which nothing is selected; 0 never abstains. The default is cautious: it refuses at most 2 % of the
     /// queries of six open sets that have an answer, and between a tenth and half of those meant for another set's
-    /// tools, the more the smaller the catalog.
+    /// tools, the more the smaller the catalog. With words alone it refuses at most 1.4 % of the former on eight open sets (most
+    /// on metatool and toolalpaca; .5 % on `evals/real`), most of them with nothing right to show, and at most 7 % of the
+    /// latter. It refuses more only where queries share no word with their tool by design: 29 % of `evals/tiny`, where one in
+    /// ten of those refused had its tool among the first five.
     pub below: f64,
 }
 
