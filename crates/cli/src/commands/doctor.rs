@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 use toolscout_catalog::UpstreamState;
+use toolscout_core::SideEffect;
 use toolscout_store::Store;
 
 use crate::app::store_dir;
@@ -239,7 +240,11 @@ async fn state(findings: &mut Findings, config: &Config) {
             return;
         }
     };
-    if let Err(error) = known(findings, &backend).await {
+    let looked = async {
+        known(findings, &backend).await?;
+        probes(findings, config, &backend).await
+    };
+    if let Err(error) = looked.await {
         findings.broken("server", format!("{error:#}"), "restart it");
     }
     backend.close().await;
@@ -300,6 +305,34 @@ async fn known(findings: &mut Findings, backend: &Backend) -> anyhow::Result<()>
         } else {
             let hint = format!("`toolscout upstreams check {}` says more", upstream.id);
             findings.warn("upstream", format!("{facts}, {tools} kept: {}", screen::clip(&upstream.reason, 200)), &hint);
+        }
+    }
+    Ok(())
+}
+
+/// The probes that never try anything, as the catalog is now: when their tool is aside is a bad moment to find out.
+async fn probes(findings: &mut Findings, config: &Config, backend: &Backend) -> anyhow::Result<()> {
+    let named = &config.settings.quality.probes;
+    let ids: Vec<String> = named.keys().map(ToString::to_string).collect();
+    let known = backend.details(&ids).await?;
+    let tool = |id: &str| known.tools.iter().find(|tool| tool.id == id);
+    for ((_, arguments), id) in named.iter().zip(&ids) {
+        let Some(tool) = tool(id) else {
+            findings.warn("probe", format!("there is no tool `{id}`"), "name another in quality.probes, or crawl");
+            continue;
+        };
+        let required = tool.input_schema.get("required").and_then(serde_json::Value::as_array);
+        let required = required.into_iter().flatten().filter_map(serde_json::Value::as_str);
+        let missing: Vec<String> =
+            required.filter(|name| !arguments.contains_key(*name)).map(|name| screen::clip(name, 60)).collect();
+        if tool.side_effect != SideEffect::Read.as_str() {
+            let found = format!("`{id}` is never tried so: its effect is {}", tool.side_effect);
+            findings.warn("probe", found, "take it out of quality.probes; an agent's call tries it");
+        } else if missing.is_empty() {
+            findings.ok("probe", id.clone());
+        } else {
+            let found = format!("`{id}` cannot be tried so: {} is missing", missing.join(", "));
+            findings.warn("probe", found, "complete its arguments in quality.probes");
         }
     }
     Ok(())

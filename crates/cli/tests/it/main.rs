@@ -573,6 +573,23 @@ fn without_a_model_words_answer_and_say_so() {
 }
 
 #[test]
+fn doctor_finds_probes_that_try_nothing() {
+    let world = World::with_tools();
+    let probes = "\"lumen:read_sensor\" = { room = \"hall\" }\n\"lumen:list_devices\" = {}\n\"lumen:lock_door\" = {}\n\"gone:x\" = {}";
+    world.write("here/toolscout.toml", &format!("[quality.probes]\n{probes}\n"));
+    let out = world.check(&["doctor"], 0).out;
+    for expect in [
+        "`lumen:read_sensor` cannot be tried so: kind is missing",
+        "`lumen:lock_door` is never tried so: its effect is write",
+        "there is no tool `gone:x`",
+    ] {
+        assert!(out.contains(expect), "{expect} is missing in\n{out}");
+    }
+    let fine = |line: &str| line.starts_with("ok") && line.ends_with("lumen:list_devices");
+    assert!(out.lines().any(fine), "{out}");
+}
+
+#[test]
 fn a_second_stage_orders_the_best_anew_and_doctor_tells_which() {
     let world = World::with_tools();
     let found = |world: &World| {
