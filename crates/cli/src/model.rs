@@ -188,6 +188,13 @@ impl Embed for LateModel {
         }
     }
 
+    fn knows(&self, word: &str) -> bool {
+        match self.arrival.get(Patience::None) {
+            Some(Ok(embedder)) => embedder.knows(word),
+            Some(Err(_)) | None => true,
+        }
+    }
+
     fn rest(&self) {
         if let Some(Ok(embedder)) = self.arrival.get(Patience::None) {
             embedder.rest();

@@ -7,6 +7,7 @@
 //! Documents are not packed into batches: one at a time was measured to be the fastest form on the CPUs we know (padding and
 //! cache misses cost more than a batch saves), and a text alone cannot be influenced by its neighbours.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use fastembed::{InitOptionsUserDefined, TextEmbedding, TokenizerFiles, UserDefinedEmbeddingModel};
@@ -66,6 +67,7 @@ impl Default for EmbedOptions {
 /// The default implementation of [`Embed`].
 pub struct Embedder {
     info: ModelInfo,
+    words: Words,
     manifest: Manifest,
     source: ModelSource,
     runtime: Runtime,
@@ -74,6 +76,26 @@ pub struct Embedder {
     lane_freed: Condvar,
     max_lanes: usize,
     n_inferences: AtomicU64,
+}
+
+/// The words that are one token of the model: those that it read often enough to know them as a whole.
+struct Words(HashSet<Box<str>>);
+
+impl Words {
+    fn of(session: &TextEmbedding) -> Self {
+        let vocabulary = session.tokenizer.get_vocab(false);
+        // Tokenizers that write the space in front of a word as a letter of it mark every word so.
+        let word = |token: &str| {
+            let word = token.strip_prefix(['▁', 'Ġ']).unwrap_or(token);
+            (!word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase())).then(|| word.into())
+        };
+        Self(vocabulary.keys().filter_map(|token| word(token)).collect())
+    }
+
+    /// A vocabulary without the commonest of words is none of English words: nothing can be said of a word by it.
+    fn knows(&self, word: &str) -> bool {
+        self.0.contains(word) || !self.0.contains("the")
+    }
 }
 
 /// The sessions for documents.
@@ -101,6 +123,7 @@ impl Embedder {
         };
         let embedder = Self {
             info,
+            words: Words::of(&query),
             manifest,
             source: source.clone(),
             runtime,
@@ -189,6 +212,10 @@ impl Embed for Embedder {
 
     fn inferences(&self) -> u64 {
         self.n_inferences.load(Ordering::Relaxed)
+    }
+
+    fn knows(&self, word: &str) -> bool {
+        self.words.knows(word)
     }
 
     fn rest(&self) {

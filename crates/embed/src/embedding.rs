@@ -22,6 +22,12 @@ pub trait Embed: Send + Sync {
     /// How many texts were run through the model so far. Proves that nothing is embedded twice.
     fn inferences(&self) -> u64;
 
+    /// Whether the model has read a word, in small letters, as a whole. In doubt, and while there is no model: yes.
+    fn knows(&self, word: &str) -> bool {
+        let _ = word;
+        true
+    }
+
     /// A hint that no documents will come for a while: memory held for them may go. It comes back by itself.
     fn rest(&self) {}
 }

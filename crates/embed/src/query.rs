@@ -110,6 +110,11 @@ impl QueryEmbedder {
         self.shared.embed.model()
     }
 
+    /// Whether the model has read a word, in small letters, as a whole. In doubt: yes.
+    pub fn knows(&self, word: &str) -> bool {
+        self.shared.embed.knows(word)
+    }
+
     /// The embedder behind.
     pub fn embedder(&self) -> &Arc<dyn Embed> {
         &self.shared.embed

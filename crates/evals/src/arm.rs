@@ -40,6 +40,7 @@ const ABLATIONS: &[Line] = &[
     ("hybrid-no-ranker", "the default selection, by a weighted sum of words and meaning", |o| {
         o.fusion = Fusion::Weighted { dense: 0.6 };
     }),
+    ("hybrid-no-slips", "the default selection, which embeds a query as it is typed", |o| o.slips = false),
     ("hybrid-no-tokens", "the default selection, without late interaction", |o| o.tokens = false),
     ("hybrid-no-upstreams", "the default selection, in which upstreams do not count", |o| o.upstreams = false),
     ("hybrid-no-steps", "the default selection, with every task searched as one", |o| {
@@ -47,6 +48,11 @@ const ABLATIONS: &[Line] = &[
     }),
     ("hybrid-no-cover", "the default selection, without a place for the best of every step", |o| o.cover = false),
 ];
+
+/// A way by itself: it takes the query as it is typed, and always answers.
+fn single(options: &mut SelectorOptions, fusion: Fusion) {
+    (options.fusion, options.abstain, options.slips) = (fusion, NEVER, false);
+}
 
 const NEVER: Abstain = Abstain { below: 0.0 };
 
@@ -124,9 +130,9 @@ impl Arm {
         let mut options = SelectorOptions::default();
         match self {
             Self::Hybrid => {}
-            Self::Bm25 => (options.fusion, options.abstain) = (Fusion::Lexical, NEVER),
-            Self::Dense => (options.fusion, options.abstain) = (Fusion::Dense, NEVER),
-            Self::Rrf => (options.fusion, options.abstain) = (Fusion::Rrf { k: 60.0 }, NEVER),
+            Self::Bm25 => single(&mut options, Fusion::Lexical),
+            Self::Dense => single(&mut options, Fusion::Dense),
+            Self::Rrf => single(&mut options, Fusion::Rrf { k: 60.0 }),
             Self::Without(stage) => ABLATIONS[stage.0].2(&mut options),
             Self::Peer(_) => return None,
         }

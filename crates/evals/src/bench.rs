@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use toolscout_catalog::{Catalog, CatalogOptions, Overlays};
 use toolscout_core::{Caller, Timestamp, ToolCard, ToolId};
-use toolscout_embed::{Embed, EmbedOptions, Embedder, ModelSource, QueryEmbedder, QueryOptions, QueryVectors};
+use toolscout_embed::{Embed, EmbedOptions, Embedder, ModelSource, QueryEmbedder, QueryOptions};
 use toolscout_index::{Allow, DenseMode, DocIdx, IndexHost, IndexOptions, IndexState};
 use toolscout_policy::Policy;
 use toolscout_quality::QualityView;
@@ -43,14 +43,28 @@ pub(crate) struct Bench {
     notes: Vec<String>,
 }
 
-/// A query's vector, and how long it took to make, in milliseconds.
+/// A query with its vectors, and how long they took to make, in milliseconds.
 pub(crate) struct Embedded {
-    vector: Option<QueryVectors>,
+    /// As typed.
+    typed: Query,
+    /// With slips of the keyboard mended, if it has any.
+    read: Option<Query>,
+    /// How long it took to look for them.
+    reading: f64,
     millis: f64,
 }
 
-/// Answers a query with its vector, and says how many milliseconds it took without the embedding.
-type Answering<'a> = dyn Fn(&QueryLine, Option<QueryVectors>) -> (QueryReport, f64) + 'a;
+impl Embedded {
+    /// As an arm takes it.
+    fn for_arm(&self, arm: Arm) -> Query {
+        let reads = arm.options().is_some_and(|options| options.slips) && arm.uses_vectors();
+        let query = self.read.as_ref().filter(|_| reads).unwrap_or(&self.typed).clone();
+        if arm.uses_vectors() { query } else { Query { vector: None, tokens: None, ..query } }
+    }
+}
+
+/// Answers a query, and says how many milliseconds it took without the embedding.
+type Answering<'a> = dyn Fn(&QueryLine, Query) -> (QueryReport, f64) + 'a;
 
 /// What an arm answered, and how long each answer took without the embedding, in milliseconds.
 pub(crate) struct Asked {
@@ -133,15 +147,26 @@ impl Bench {
 
     /// Embeds the queries once for all arms.
     pub(crate) fn embed_queries(&self, queries: &[QueryLine]) -> Result<Vec<Embedded>, Error> {
-        let Some(embedder) = &self.embedder else {
-            return Ok(queries.iter().map(|_| Embedded { vector: None, millis: 0.0 }).collect());
-        };
         let embed = |query: &QueryLine| {
-            let (vector, millis) = timed(|| embedder.embed_query(&toolscout_index::glossary::with_gloss(&query.query)));
-            let vector = vector.map_err(Error::build("embed a query"))?;
-            Ok(Embedded { vector: Some(vector), millis })
+            let typed = Query { text: query.query.clone(), ..Query::default() };
+            let Some(embedder) = &self.embedder else {
+                return Ok(Embedded { typed, read: None, reading: 0.0, millis: 0.0 });
+            };
+            let (read, reading) = timed(|| self.read(&typed, &Policy::default()));
+            // What is timed is one embedding, as in a search.
+            let (typed, millis) = timed(|| embedded(embedder, typed));
+            let read = read.map(|read| embedded(embedder, read)).transpose()?;
+            Ok(Embedded { typed: typed?, read, reading, millis })
         };
         queries.iter().map(embed).collect()
+    }
+
+    /// The query with its slips mended, if it has any.
+    fn read(&self, query: &Query, policy: &Policy) -> Option<Query> {
+        let embedder = self.embedder.as_ref()?;
+        let (quality, caller) = (QualityView::default(), Caller::local("eval"));
+        let knows = |word: &str| embedder.knows(word);
+        toolscout_selector::read(&self.index.snapshot(), &quality, policy, &caller, query, &knows)
     }
 
     /// Puts every query to one arm.
@@ -169,10 +194,10 @@ impl Bench {
             if done % REPORT_EVERY == 0 {
                 progress(Progress::Asking { arm, done, total });
             }
-            let vector = embedded.vector.clone().filter(|_| arm.uses_vectors());
-            let (report, millis) = answer(query, vector);
+            let (report, millis) = answer(query, embedded.for_arm(arm));
+            let reading = if arm.options().is_some_and(|options| options.slips) { embedded.reading } else { 0.0 };
             asked.queries.push(report);
-            asked.millis.push(millis);
+            asked.millis.push(millis + reading);
         }
         progress(Progress::Asking { arm, done: total, total });
         Ok(asked)
@@ -181,8 +206,8 @@ impl Bench {
     /// How one of our arms answers.
     fn answer_of_ours(&self, arm: Arm, options: SelectorOptions, k: usize) -> Box<Answering<'_>> {
         let policy = Policy::default();
-        Box::new(move |query, vector| {
-            let (selection, millis) = timed(|| self.select(&query.query, vector, k, &options, &policy));
+        Box::new(move |query, asked| {
+            let (selection, millis) = timed(|| self.select(asked, k, &options, &policy));
             (self.report(arm, &query.id, &selection, k), millis)
         })
     }
@@ -191,10 +216,10 @@ impl Bench {
     fn answer_of_peer(&self, peer: Peer, k: usize) -> Box<Answering<'_>> {
         let ranker = peer.build(&self.peer_tools);
         let snapshot = self.index.snapshot();
-        Box::new(move |query, vectors| {
-            let nearest = |k: usize| match &vectors {
-                Some(vectors) => snapshot
-                    .dense(&vectors.pooled, &Allow::All, k)
+        Box::new(move |query, asked| {
+            let nearest = |k: usize| match &asked.vector {
+                Some(vector) => snapshot
+                    .dense(vector, &Allow::All, k)
                     .into_iter()
                     .map(|hit| (hit.doc as usize, f64::from(hit.cosine)))
                     .collect(),
@@ -214,22 +239,20 @@ impl Bench {
     }
 
     /// Asks again under a policy that denies tools by lot. `None` for an arm that knows no policy.
-    pub(crate) fn ask_denied(
-        &self,
-        arm: Arm,
-        queries: &[QueryLine],
-        embedded: &[Embedded],
-        k: usize,
-        seed: u64,
-    ) -> Option<PolicyReport> {
+    pub(crate) fn ask_denied(&self, arm: Arm, embedded: &[Embedded], k: usize, seed: u64) -> Option<PolicyReport> {
         let options = arm.options()?;
         let snapshot = self.index.snapshot();
         let lot = leak::draw(&snapshot.view().tools.iter().map(|card| &card.id).collect::<Vec<_>>(), seed);
-        let step = queries.len().div_ceil(leak::MAX_QUERIES).max(1);
+        let step = embedded.len().div_ceil(leak::MAX_QUERIES).max(1);
         let (mut n_queries, mut n_leaks) = (0, 0);
-        for (query, embedded) in queries.iter().zip(embedded).step_by(step) {
-            let vector = embedded.vector.clone().filter(|_| arm.uses_vectors());
-            let selection = self.select(&query.query, vector, k, &options, &lot.policy);
+        for embedded in embedded.iter().step_by(step) {
+            let mut asked = embedded.for_arm(arm);
+            if !asked.slips.is_empty() {
+                // What was meant depends on what may be seen.
+                asked = self.read(&embedded.typed, &lot.policy).unwrap_or_else(|| embedded.typed.clone());
+                asked = self.embedder.as_ref().and_then(|embedder| self::embedded(embedder, asked).ok())?;
+            }
+            let selection = self.select(asked, k, &options, &lot.policy);
             let variants: Vec<_> = selection.tools.iter().map(|tool| (&tool.card.id, &tool.variants)).collect();
             let shown = json!([answer_json(&selection, k), variants, selection.evidence]);
             n_queries += 1;
@@ -238,24 +261,15 @@ impl Bench {
         Some(PolicyReport { n_denied: lot.denied.len(), n_queries, n_leaks })
     }
 
-    fn select(
-        &self,
-        text: &str,
-        vectors: Option<QueryVectors>,
-        limit: usize,
-        options: &SelectorOptions,
-        policy: &Policy,
-    ) -> Selection {
-        let (vector, tokens) = vectors.map(|vectors| (vectors.pooled, vectors.tokens)).unzip();
-        let query = Query { text: text.to_owned(), vector, tokens, limit, ..Query::default() };
+    fn select(&self, query: Query, limit: usize, options: &SelectorOptions, policy: &Policy) -> Selection {
+        let query = Query { limit, ..query };
         let (quality, caller) = (QualityView::default(), Caller::local("eval"));
         select_with(&self.index.snapshot(), &quality, policy, &caller, &query, options)
     }
 
     /// What the ranker sees of a query: candidates by the file's ids with their features, and the signs of confidence.
-    pub(crate) fn trace(&self, text: &str, embedded: &Embedded) -> (Vec<(String, Vec<f64>)>, Vec<f64>) {
-        let (vector, tokens) = embedded.vector.clone().map(|one| (one.pooled, one.tokens)).unzip();
-        let query = Query { text: text.to_owned(), vector, tokens, ..Query::default() };
+    pub(crate) fn trace(&self, embedded: &Embedded) -> (Vec<(String, Vec<f64>)>, Vec<f64>) {
+        let query = embedded.for_arm(Arm::Hybrid);
         let (policy, caller, options) = (Policy::default(), Caller::local("eval"), SelectorOptions::default());
         let trace = toolscout_selector::trace(&self.index.snapshot(), &policy, &caller, &query, &options);
         let known = |(id, features)| Some((self.labels.get(&id)?.clone(), features));
@@ -278,6 +292,13 @@ impl Bench {
         let confidence = Some(rounded(selection.confidence));
         QueryReport { id: query.to_owned(), arm: arm.name().to_owned(), top, no_match, tokens, confidence }
     }
+}
+
+/// The query with its vectors.
+fn embedded(embedder: &QueryEmbedder, query: Query) -> Result<Query, Error> {
+    let text = toolscout_index::glossary::with_gloss(&query.text);
+    let vectors = embedder.embed_query(&text).map_err(Error::build("embed a query"))?;
+    Ok(Query { vector: Some(vectors.pooled), tokens: Some(vectors.tokens), ..query })
 }
 
 impl Asked {

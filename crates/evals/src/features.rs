@@ -33,7 +33,7 @@ pub fn write_features(options: &RunOptions, path: &Path, progress: &dyn Fn(Progr
     let failed = |source| Error::Write { path: path.into(), source };
     let mut out = BufWriter::new(std::fs::File::create(path).map_err(failed)?);
     for (query, embedded) in queries.iter().zip(&embedded) {
-        let (candidates, signs) = bench.trace(&query.query, embedded);
+        let (candidates, signs) = bench.trace(embedded);
         let round = |values: Vec<f64>| values.into_iter().map(|value| (value * 1e5).round() / 1e5).collect();
         let labelled = |(id, features): (String, Vec<f64>)| {
             let label = u8::from(query.labels.relevant.contains(&id));

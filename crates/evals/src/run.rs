@@ -166,7 +166,7 @@ pub fn run(options: &RunOptions, progress: &dyn Fn(Progress)) -> Result<Report, 
     let mut arms = Vec::with_capacity(options.arms.len());
     for &arm in &options.arms {
         let asked = bench.ask(arm, &queries.lines, &embedded, options.k, progress)?;
-        let policy = bench.ask_denied(arm, &queries.lines, &embedded, options.k, options.seed);
+        let policy = bench.ask_denied(arm, &embedded, options.k, options.seed);
         arms.push((arm, asked, policy));
     }
 

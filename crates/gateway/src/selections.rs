@@ -268,6 +268,7 @@ mod tests {
             generation: Generation(1),
             index: IndexProgress { state: IndexState::Lexical, embedded: 0, total: 1, reason: None },
             access: <_>::default(),
+            slips: Vec::new(),
             lexical: LexicalStage::default(),
             dense: DenseStage::default(),
             tokens: <_>::default(),

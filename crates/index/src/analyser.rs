@@ -188,7 +188,7 @@ pub(crate) struct QueryWord {
 
 /// Whether a run of text without spaces is written like a name, a quotation, an address or a path. `begins`: it stands at
 /// the head of a sentence, where a capital says nothing.
-fn is_named(chunk: &str, begins: bool) -> bool {
+pub(crate) fn is_named(chunk: &str, begins: bool) -> bool {
     let quoted = chunk.starts_with(['"', '\'', '`', '“', '„', '‘', '«', '#', '@', '/', '<', '$']);
     let inner = chunk.trim_matches(|c: char| !c.is_alphanumeric());
     let capital = !begins && inner.starts_with(char::is_uppercase);

@@ -31,6 +31,7 @@ use toolscout_core::ToolCard;
 use crate::allow::{Allow, DocIdx, DocSet};
 use crate::analyser::{Analyser, QueryWord};
 use crate::glossary;
+use crate::slips::{self, Doubtful, Slip};
 use crate::spelling::{Near, Vocabulary};
 
 /// The searched fields of a card.
@@ -373,6 +374,56 @@ impl LexicalSnapshot {
             let meant: Vec<&str> = term.meant.iter().map(|(found, _)| &**found).collect();
             term.shown = format!("{}~{}", term.shown, meant.join("|")).into();
         }
+    }
+
+    /// The slips in a query: see [`crate::slips`].
+    pub(crate) fn slips(&self, text: &str, knows: &dyn Fn(&str) -> bool, allow: impl FnOnce() -> Allow) -> Vec<Slip> {
+        let mut doubtful = slips::doubtful(text, knows);
+        if doubtful.is_empty() {
+            return Vec::new();
+        }
+        ANALYSER.with_borrow_mut(|analyser| {
+            doubtful.retain(|one| one.lacks_e(knows) || !self.has_term(&analyser.stem(&one.lower), &Allow::All));
+            if doubtful.is_empty() {
+                return Vec::new();
+            }
+            let (allow, vocabulary) = (allow(), self.vocabulary.get_or_init(|| self.vocabulary()));
+            let mend = |one: Doubtful<'_>| {
+                let slip = |read| Slip { start: one.start, typed: one.word.to_owned(), read };
+                let stem = analyser.stem(&one.lower);
+                if one.lacks_e(knows) && self.has_term(&stem, &allow) {
+                    return Some(slip(format!("{}e", one.lower)));
+                }
+                let near = vocabulary.near(&one.lower, &stem, analyser).into_iter().take(MAX_TRIED);
+                let mut allowed = near.filter(|near| self.has_term(near.term, &allow));
+                let read = allowed.find_map(|near| {
+                    let meant = near.meant(&one.lower, knows, analyser);
+                    one.may_mean(&meant, near.distance).then_some(meant)
+                })?;
+                Some(slip(read))
+            };
+            doubtful.into_iter().filter_map(mend).collect()
+        })
+    }
+
+    /// Whether any allowed document has a term.
+    fn has_term(&self, term: &str, allow: &Allow) -> bool {
+        self.fields.texts.iter().enumerate().any(|(i, &field)| {
+            let term = Term::from_field_text(field, term);
+            self.segments.iter().any(|segment| {
+                let postings = segment.inverted[i].read_postings(&term, IndexRecordOption::Basic);
+                let Ok(Some(mut postings)) = postings else { return false };
+                let mut doc = postings.doc();
+                while doc != TERMINATED {
+                    let position = segment.positions[doc as usize];
+                    if position != NONE && allow.contains(position) {
+                        return true;
+                    }
+                    doc = postings.advance();
+                }
+                false
+            })
+        })
     }
 
     /// The terms of all documents of the view, and in how many places each stands.

@@ -10,6 +10,7 @@ use crate::allow::{Allow, DocIdx};
 use crate::dense::late::{LateMatch, LateQuery};
 use crate::dense::{DenseHit, DenseKind, DenseSnapshot};
 use crate::lexical::{LexicalHit, LexicalOptions, LexicalRun, LexicalSnapshot, TermMatch};
+use crate::slips::Slip;
 
 /// What an answer from this snapshot rests on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -105,6 +106,12 @@ impl Snapshot {
     /// The whole outcome of a word search: scores of all documents, and why.
     pub fn lexical_run(&self, text: &str, allow: &Allow, options: &LexicalOptions) -> LexicalRun {
         self.lexical.as_ref().map_or_else(LexicalRun::empty, |lexical| lexical.run(text, allow, options))
+    }
+
+    /// The slips of the keyboard in a query, and what was meant, as the front page of `slips` says. `knows`: whether the model
+    /// knows a word, in small letters. `allow` is asked only if a word is in doubt.
+    pub fn slips(&self, text: &str, knows: &dyn Fn(&str) -> bool, allow: impl FnOnce() -> Allow) -> Vec<Slip> {
+        self.lexical.as_ref().map_or_else(Vec::new, |lexical| lexical.slips(text, knows, allow))
     }
 
     /// What each term in each field adds to a document's score in [`Snapshot::lexical`]. Adds up to that score.

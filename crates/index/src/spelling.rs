@@ -32,6 +32,24 @@ pub(crate) struct Near<'a> {
     pub(crate) distance: usize,
 }
 
+impl Near<'_> {
+    /// The word that was meant: of the forms of the term the one nearest to what was typed, then one that is known, then the
+    /// longest, since a stem is rarely a word.
+    pub(crate) fn meant(&self, typed: &str, knows: &dyn Fn(&str) -> bool, analyser: &mut Analyser) -> String {
+        let term = self.term;
+        // With the endings that were typed, and with what the stemmer takes off or changes where there is no other.
+        let stem = analyser.stem(typed);
+        let rest = typed.strip_prefix(&*stem).unwrap_or_default();
+        let endings = ENDINGS.into_iter().filter(|ending| typed.ends_with(ending)).chain([rest, "e"]);
+        let y = term.strip_suffix('i').map(|base| format!("{base}y"));
+        let mut forms: Vec<String> = endings.map(|ending| format!("{term}{ending}")).chain(y).collect();
+        forms.retain(|form| analyser.stem(form) == term);
+        forms.push(term.to_owned());
+        let slips = |form: &str| distance(typed.as_bytes(), form.as_bytes(), MAX_LETTERS).unwrap_or(usize::MAX);
+        forms.into_iter().min_by_key(|form| (slips(form), !knows(form), Reverse(form.len()))).unwrap_or_default()
+    }
+}
+
 /// Fewest letters of a word that is mended: shorter ones are near everything.
 pub(crate) const MIN_LETTERS: usize = 4;
 /// Most letters of one.
@@ -179,36 +197,45 @@ mod tests {
         let stem = analyser.stem(word);
         let vocabulary = vocabulary(words);
         let found = vocabulary.near(word, &stem, &mut analyser);
-        let found: Vec<String> = found.iter().map(|near| format!("{} {}", near.term, near.distance)).collect();
+        let knows = |word: &str| word == "open";
+        let meant = |near: &Near<'_>| {
+            format!("{} {} {}", near.term, near.meant(word, &knows, &mut Analyser::default()), near.distance)
+        };
+        let found: Vec<String> = found.iter().map(meant).collect();
         assert_eq!(found.join(", "), expect, "{word}");
     }
 
     #[test]
     fn slips_of_every_kind_are_found() {
-        check("brnach", &["branch", "bench"], "branch 1");
-        check("isue", &["issues"], "issu 1");
-        check("messsage", &["message"], "messag 1");
-        check("calandar", &["calendar"], "calendar 1");
-        check("retreeve", &["retrieve", "receive"], "retriev 1");
-        check("kuberentes", &["kubernetes"], "kubernet 1");
-        check("conflnuece", &["confluence"], "confluenc 2");
+        check("brnach", &["branch", "bench"], "branch branch 1");
+        check("isue", &["issues"], "issu issue 1");
+        check("messsage", &["message"], "messag message 1");
+        check("calandar", &["calendar"], "calendar calendar 1");
+        check("retreeve", &["retrieve", "receive"], "retriev retrieve 1");
+        check("kuberentes", &["kubernetes"], "kubernet kubernetes 1");
+        check("conflnuece", &["confluence"], "confluenc confluence 2");
     }
 
     #[test]
     fn endings_that_hide_the_stem_do_not_matter() {
-        check("custmers", &["customer"], "custom 1");
-        check("chnaged", &["change"], "chang 1");
-        check("stirpe", &["stripe"], "stripe 1");
-        check("opne", &["open"], "open 1");
+        check("custmers", &["customer"], "custom customers 1");
+        check("chnaged", &["change"], "chang changed 1");
+        check("stirpe", &["stripe"], "stripe stripe 1");
+        check("opne", &["open"], "open open 1");
+        check("delte", &["delete"], "delet delete 1");
+        check("airtabel", &["airtable"], "airtabl airtable 1");
+        check("repositry", &["repository"], "repositori repository 1");
+        check("atachments", &["attachment"], "attach attachments 1");
+        check("biling", &["billing"], "bill billing 1");
     }
 
     #[test]
     fn the_likely_stand_first_and_the_unlikely_are_left_out() {
-        check("fiel", &["file", "field", "fire", "file"], "file 1, field 1");
+        check("fiel", &["file", "field", "fire", "file"], "file file 1, field field 1");
         check("oslo", &["solo", "slot"], "");
         check("wage", &["page"], "");
         check("eport", &["report"], "");
-        check("xeport", &["report", "export"], "export 1, report 1");
+        check("xeport", &["report", "export"], "export export 1, report report 1");
         check("brxxch", &["branch"], "");
         check("abc", &["abcd"], "");
         check("größe", &["grosse"], "");

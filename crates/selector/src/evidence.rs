@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use toolscout_core::{Generation, Score, SideEffect, Timestamp, ToolId, UpstreamId};
-use toolscout_index::{DenseKind, IndexProgress, TermMatch};
+use toolscout_index::{DenseKind, IndexProgress, Slip, TermMatch};
 
 use crate::options::Fusion;
 
@@ -18,6 +18,9 @@ pub struct Evidence {
     pub index: IndexProgress,
     /// Who was let in.
     pub access: AccessStage,
+    /// Words of the query that were read as others. Places in the query are places in it as read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slips: Vec<Slip>,
     /// The search by words.
     pub lexical: LexicalStage,
     /// The search by meaning.

@@ -19,6 +19,10 @@ pub fn explain(evidence: &Evidence, n: usize) -> String {
         None => writeln!(out),
     };
     access_line(out, evidence);
+    if !evidence.slips.is_empty() {
+        let slips = evidence.slips.iter().map(|slip| format!("{} → {}", slip.typed, slip.read));
+        let _ = writeln!(out, "slips       {}", slips.collect::<Vec<_>>().join(", "));
+    }
     let lexical = &evidence.lexical;
     let terms: Vec<String> = lexical.terms.iter().map(|(term, idf)| format!("{term} {idf:.1}")).collect();
     let _ = writeln!(

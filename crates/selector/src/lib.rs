@@ -46,5 +46,7 @@ pub use explain::explain;
 pub use features::FEATURES;
 pub use options::{Abstain, Fusion, SelectorOptions};
 pub use second::settle;
-pub use select::{NoMatch, NoMatchReason, Query, Selected, Selection, Trace, Withheld, select, select_with, trace};
+pub use select::{
+    NoMatch, NoMatchReason, Query, Selected, Selection, Trace, Withheld, read, select, select_with, trace,
+};
 pub use why::{Asked, WhyNot, WhyStage, why_not};

@@ -6,6 +6,9 @@ use toolscout_index::LexicalOptions;
 /// How a selection is made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SelectorOptions {
+    /// Whether slips of the keyboard are mended before a query is embedded.
+    #[serde(default = "yes")]
+    pub slips: bool,
     /// Candidates taken from each side, at least 50.
     pub candidates: usize,
     /// How the two sides' scores become one.
@@ -31,6 +34,10 @@ pub struct SelectorOptions {
     pub abstain: Abstain,
 }
 
+fn yes() -> bool {
+    true
+}
+
 fn default_quality() -> f64 {
     0.1
 }
@@ -38,6 +45,7 @@ fn default_quality() -> f64 {
 impl Default for SelectorOptions {
     fn default() -> Self {
         Self {
+            slips: true,
             candidates: 100,
             fusion: Fusion::default(),
             lexical: LexicalOptions::default(),

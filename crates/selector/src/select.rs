@@ -7,7 +7,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use toolscout_core::{Caller, Generation, Score, SideEffect, ToolCard, ToolId, UpstreamId};
 use toolscout_embed::TokenVectors;
-use toolscout_index::{Allow, DocIdx, DocSet, IndexState, LateMatch, LateQuery, LexicalOptions, Snapshot, whole_word};
+use toolscout_index::{
+    Allow, DocIdx, DocSet, IndexState, LateMatch, LateQuery, LexicalOptions, Slip, Snapshot, mended, whole_word,
+};
 use toolscout_policy::Policy;
 use toolscout_quality::{QualityView, Standing};
 
@@ -27,8 +29,10 @@ use crate::reliability::weigh;
 /// What is asked for.
 #[derive(Debug, Clone)]
 pub struct Query {
-    /// The task, in the words of whoever asks.
+    /// The task, in the words of whoever asks, or as [`crate::read`] read them.
     pub text: String,
+    /// What was read otherwise than it was typed.
+    pub slips: Vec<Slip>,
     /// Its vector; without one only words are searched.
     pub vector: Option<Arc<[f32]>>,
     /// The vectors of its tokens, from the same pass; without them steps are searched by words, and no words are compared one
@@ -50,6 +54,7 @@ impl Default for Query {
     fn default() -> Self {
         Self {
             text: String::new(),
+            slips: Vec::new(),
             vector: None,
             tokens: None,
             limit: 5,
@@ -147,6 +152,20 @@ pub struct Withheld {
     /// Tools out of order that fit no worse than the last one shown and half as well as the first, the best first, at most three; and what can stand in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<HeldTool>,
+}
+
+/// Reads a query: slips of the keyboard are mended, so that words and meaning are searched for what was meant. For a query that
+/// is going to be embedded, before it is. `knows`: whether the model knows a word, in small letters.
+pub fn read(
+    snapshot: &Snapshot,
+    quality: &QualityView,
+    policy: &Policy,
+    caller: &Caller,
+    query: &Query,
+    knows: &dyn Fn(&str) -> bool,
+) -> Option<Query> {
+    let slips = snapshot.slips(&query.text, knows, || admit(snapshot, quality, policy, caller, query).0);
+    (!slips.is_empty()).then(|| Query { text: mended(&query.text, &slips), slips, ..query.clone() })
 }
 
 /// Selects with the default options.
@@ -266,6 +285,7 @@ pub fn select_with(
     let evidence = Evidence {
         generation: snapshot.generation(),
         index: snapshot.progress().clone(),
+        slips: query.slips.clone(),
         lexical: LexicalStage {
             terms: run.query_terms().map(|(term, idf)| (term.to_string(), idf)).collect(),
             n_matched: run.n_found() as u64,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use toolscout_core::{Caller, ToolId};
-use toolscout_embed::{Embed, QueryEmbedder, QueryVectors};
+use toolscout_embed::Embed;
 use toolscout_evals::replay::{Recorded, ReplayAnswer, Replayed, replayed};
 use toolscout_evals::{Arm, Error as EvalError, Patience, wait_for_vectors};
 use toolscout_gateway::{Kept, Services};
@@ -82,18 +82,26 @@ fn run(
     let steps = Steps::new(recorded.len(), "asking");
     let mut pairs = Vec::with_capacity(recorded.len());
     for (then, caller) in recorded {
-        let (vector, tokens) =
-            vectors(parts.embedder.as_deref(), &then.query, options)?.map(|v| (v.pooled, v.tokens)).unzip();
         let query = Query {
             text: then.query.clone(),
-            vector,
-            tokens,
             limit: args.limit.map_or(then.limit, usize::from),
             // The first stage alone: a second one may cost money.
             shortlist: 0,
             upstreams: then.upstreams.clone(),
             tags: then.tags.clone(),
             max_side_effect: then.max_side_effect,
+            ..Query::default()
+        };
+        let query = match parts.embedder.as_deref().filter(|_| options.fusion != Fusion::Lexical) {
+            None => query,
+            Some(embedder) => {
+                let knows = |word: &str| embedder.knows(word);
+                let read = || toolscout_selector::read(&snapshot, &quality, &parts.policy, &caller, &query, &knows);
+                let query = options.slips.then(read).flatten().unwrap_or(query);
+                let text = toolscout_index::glossary::with_gloss(&query.text);
+                let vectors = embedder.embed_query(&text).context("embed a recorded query")?;
+                Query { vector: Some(vectors.pooled), tokens: Some(vectors.tokens), ..query }
+            }
         };
         let selection = select_with(&snapshot, &quality, &parts.policy, &caller, &query, options);
         pairs.push((then, answer(&selection)));
@@ -112,20 +120,6 @@ fn embed(index: &IndexHost, model: &dyn Embed) {
     if progress.embedded < progress.total {
         let reason = progress.reason.unwrap_or_else(|| "no reason known".to_owned());
         screen::say(&format!("warning: {} of {} tools have a vector: {reason}", progress.embedded, progress.total));
-    }
-}
-
-fn vectors(
-    embedder: Option<&QueryEmbedder>,
-    text: &str,
-    options: &SelectorOptions,
-) -> anyhow::Result<Option<QueryVectors>> {
-    match embedder.filter(|_| options.fusion != Fusion::Lexical) {
-        Some(embedder) => {
-            let text = toolscout_index::glossary::with_gloss(text);
-            Ok(Some(embedder.embed_query(&text).context("embed a recorded query")?))
-        }
-        None => Ok(None),
     }
 }
 

@@ -142,6 +142,10 @@ fn print_evidence(evidence: &Value) -> anyhow::Result<()> {
         let since = held.since.map(|since| format!(" since {}", since.rfc3339())).unwrap_or_default();
         lines.push(format!("         {}: {}{since}: {}", held.id, held.what, held.reason));
     }
+    if !evidence.slips.is_empty() {
+        let slips = evidence.slips.iter().map(|slip| format!("{} → {}", slip.typed, slip.read));
+        lines.push(format!("slips    {}", slips.collect::<Vec<_>>().join(", ")));
+    }
     let terms = evidence.lexical.terms.iter().map(|(term, idf)| format!("{term} ({idf:.1})"));
     let terms = terms.collect::<Vec<_>>().join(", ");
     lines.push(format!(

@@ -557,6 +557,23 @@ fn reports_become_a_leaderboard() {
 }
 
 #[test]
+fn slips_of_the_keyboard_are_read_as_what_was_meant() {
+    let world = World::with_tools();
+    world.write("here/toolscout.toml", "[search]\nstore_queries = true\n");
+    let answer = world.json(&["search", "Shwo where my pracel is, plaese", "--json", "--explain"]);
+    assert_eq!(answer["tools"][0]["id"], "harbor:track_shipment", "{answer:#}");
+    let slips: Vec<_> = answer["evidence"]["slips"].as_array().unwrap().iter().map(|s| &s["read"]).collect();
+    assert_eq!(slips, ["show", "parcel"], "{answer:#}");
+    let read = world.json(&["search", "show where my parcel is, plaese", "--json"]);
+    assert_eq!((&answer["tools"], &answer["confidence"]), (&read["tools"], &read["confidence"]));
+    let id = answer["selection_id"].as_str().unwrap();
+    let why = world.check(&["explain", id, "--tool", "tally:create_invoice"], 0);
+    assert!(!why.out.is_empty());
+    let explained = world.check(&["explain", id], 0).out;
+    assert!(explained.contains("slips    Shwo → show, pracel → parcel\n"), "{explained}");
+}
+
+#[test]
 fn without_a_model_words_answer_and_say_so() {
     let world = World::new();
     world.write("here/toolscout.toml", "[embedding]\nmodel = \"./absent\"\n");

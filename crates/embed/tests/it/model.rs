@@ -5,7 +5,8 @@
 //! 3. Any text is fine: empty, 100 kB, without spaces, in any language.
 //! 4. Each token that is no mark has one vector of length 1, from the same pass as the pooled one.
 //! 5. The counter counts texts that ran, and only those.
-//! 6. A wrong, missing or foreign file is refused with a message that names it.
+//! 6. It knows the words that are one token of it.
+//! 7. A wrong, missing or foreign file is refused with a message that names it.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
@@ -123,6 +124,16 @@ fn every_token_but_the_marks_has_a_vector_of_length_one() {
     let pooled = embed(&["create a GitHub issue"], Want::Pooled).remove(0);
     assert_eq!(pooled.tokens, None);
     assert_eq!(pooled.pooled, vectors[0].pooled);
+}
+
+#[test]
+fn it_knows_common_words_and_no_slips() {
+    let queries = QueryEmbedder::new(Arc::new(load()), QueryOptions::default());
+    for (word, expect) in
+        [("create", true), ("calendar", true), ("lsit", false), ("slakc", false), ("##ing", false), ("", false)]
+    {
+        assert_eq!((EMBEDDER.knows(word), queries.knows(word)), (expect, expect), "{word}");
+    }
 }
 
 #[test]

@@ -33,7 +33,10 @@ pub async fn explain(
         Some(tool) => {
             let snapshot = services.parts.index.snapshot();
             let tool = named(services, caller, &snapshot, tool)?;
-            let query = kept.query.as_ref().map(|text| Query { text: text.clone(), ..Query::default() });
+            let query = kept
+                .query
+                .as_ref()
+                .map(|typed| Query { text: toolscout_index::mended(typed, &evidence.slips), ..Query::default() });
             let asked = Asked { snapshot: &snapshot, policy: &services.parts.policy, caller, query: query.as_ref() };
             let why = toolscout_selector::why_not(&evidence, &asked, &tool);
             let nearest: Vec<String> = why.nearest.iter().map(ToString::to_string).collect();

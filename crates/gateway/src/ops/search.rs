@@ -171,13 +171,20 @@ struct Ranked {
 }
 
 impl Task {
-    /// By the query's vectors, or by words alone. Computes.
-    fn rank(&self, vectors: Option<QueryVectors>) -> Ranked {
+    /// The query as it is to be embedded, if slips of the keyboard are mended in it.
+    fn read(&self, knows: &dyn Fn(&str) -> bool) -> Option<Query> {
+        let read =
+            || toolscout_selector::read(&self.snapshot, &self.quality, &self.policy, &self.caller, &self.query, knows);
+        self.options.slips.then(read).flatten()
+    }
+
+    /// By the vectors of a query, or by words alone. Computes.
+    fn rank(&self, query: &Query, vectors: Option<QueryVectors>) -> Ranked {
         let _span = info_span!("select").entered();
         let began = Instant::now();
         let with_meaning = vectors.is_some();
         let (vector, tokens) = vectors.map(|vectors| (vectors.pooled, vectors.tokens)).unzip();
-        let query = Query { vector, tokens, ..self.query.clone() };
+        let query = Query { vector, tokens, ..query.clone() };
         let selection = select_with(&self.snapshot, &self.quality, &self.policy, &self.caller, &query, &self.options);
         Ranked { selection, with_meaning, took: began.elapsed() }
     }
@@ -187,7 +194,7 @@ impl Task {
 /// must do where there is no model, where it fails, and where it takes too long.
 async fn ranked(services: &Services, task: Task) -> Result<Ranked, OpError> {
     let Some(embedder) = services.parts.embedder.clone() else {
-        return services.compute(move || task.rank(None)).await;
+        return services.compute(move || task.rank(&task.query, None)).await;
     };
     let task = Arc::new(task);
     // Whoever is first writes here whether the vectors came in time.
@@ -195,12 +202,19 @@ async fn ranked(services: &Services, task: Task) -> Result<Ranked, OpError> {
     let by_meaning = services.compute({
         let (task, in_time) = (Arc::clone(&task), Arc::clone(&in_time));
         move || {
-            let text = toolscout_index::glossary::with_gloss(&task.query.text);
+            let read = task.read(&|word| embedder.knows(word));
+            let query = read.as_ref().unwrap_or(&task.query);
+            let text = toolscout_index::glossary::with_gloss(&query.text);
             let vectors = info_span!("embed").in_scope(|| embedder.embed_query(&text));
             // Too late: nobody waits any more.
             in_time.set(true).ok()?;
-            let vectors = vectors.inspect_err(|error| not_embedded(error)).ok();
-            Some(task.rank(vectors))
+            Some(match vectors {
+                Ok(vectors) => task.rank(query, Some(vectors)),
+                Err(error) => {
+                    not_embedded(&error);
+                    task.rank(&task.query, None)
+                }
+            })
         }
     });
     // In a block of its own: whoever gives up must leave the queue for a slot before joining it again.
@@ -222,7 +236,7 @@ async fn ranked(services: &Services, task: Task) -> Result<Ranked, OpError> {
         Err(error) if in_time.get().is_some() => return Err(error),
         Err(error) => not_embedded(&error),
     }
-    services.compute(move || task.rank(None)).await
+    services.compute(move || task.rank(&task.query, None)).await
 }
 
 fn not_embedded(error: &(dyn std::error::Error + 'static)) {

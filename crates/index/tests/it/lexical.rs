@@ -8,10 +8,11 @@
 //! 7. A word that no document has is taken for those spelled almost like it, at less weight; the answer says so.
 //! 8. A query of another language is looked up in English besides; the answer says so.
 //! 9. A slip never shows a caller that a word stands in tools it may not see.
+//! 10. Before a query is embedded, its slips are read as the words meant, unless a tool or the model knows them.
 
 use proptest::prelude::*;
 use toolscout_core::ToolCard;
-use toolscout_index::{Allow, DenseMode, DocSet, IndexHost, LexField, LexicalOptions, Snapshot};
+use toolscout_index::{Allow, DenseMode, DocSet, IndexHost, LexField, LexicalOptions, Snapshot, mended};
 use toolscout_store::Store;
 
 use crate::world::{card, ids, options, settled, small, view};
@@ -126,6 +127,33 @@ fn slips_do_not_show_words_of_hidden_tools() {
     let allowed: DocSet = (0..snapshot.len() as u32).filter(|doc| *doc != hidden).collect();
     let run = snapshot.lexical_run("brithday bred", &Allow::Only(allowed), &LexicalOptions::default());
     assert_eq!(run.query_terms().map(|(term, _)| term.to_string()).collect::<Vec<_>>(), ["brithday", "bred~bread"]);
+}
+
+#[track_caller]
+fn check_read(query: &str, allow: Allow, expect: &str) {
+    let knows = |word: &str| ["bread", "brad", "candy"].contains(&word);
+    let slips = host(small()).snapshot().slips(query, &knows, || allow);
+    assert_eq!(mended(query, &slips), expect, "{query}");
+}
+
+#[test]
+fn slips_are_read_as_the_words_meant() {
+    check_read("Delte the repositry", Allow::All, "delete the repository");
+    check_read("two brithday caeks, plaese", Allow::All, "two birthday cakes, plaese");
+    // The model knows them, so that they were meant, though no tool has them.
+    check_read("brad bakes candys", Allow::All, "brad bakes candys");
+    // A tool has it, whatever the model knows.
+    check_read("forecast outdoors", Allow::All, "forecast outdoors");
+    check_read("tell Caek about \"brithday\"", Allow::All, "tell Caek about \"brithday\"");
+}
+
+#[test]
+fn slips_are_not_read_as_words_of_hidden_tools() {
+    let snapshot = host(small()).snapshot();
+    let hidden = snapshot.view().position(&"bakery:orderCake".parse().unwrap()).unwrap() as u32;
+    let allowed: DocSet = (0..snapshot.len() as u32).filter(|doc| *doc != hidden).collect();
+    check_read("brithday loafs", Allow::All, "birthday loafs");
+    check_read("brithday bred", Allow::Only(allowed), "brithday bread");
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use proptest::prelude::*;
 use toolscout_core::{SideEffect, Timestamp, UpstreamId};
 use toolscout_policy::Policy;
+use toolscout_quality::QualityView;
 use toolscout_selector::{
-    Abstain, Evidence, Fate, Fusion, NoMatchReason, Part, Query, Selection, SelectorOptions, explain, select,
+    Abstain, Evidence, Fate, Fusion, NoMatchReason, Part, Query, Selection, SelectorOptions, explain, read, select,
 };
 
 use crate::world::{aside, caller, empty, ids, pick, pick_knowing, pick_with, policy, query, snapshot};
@@ -37,6 +38,26 @@ pub(crate) fn sound(selection: &Selection) {
     assert!(json.len() < 100_000, "{}", json.len());
     let back: Evidence = serde_json::from_str(&json).unwrap();
     assert_eq!(back.candidates.len(), evidence.candidates.len());
+}
+
+#[test]
+fn a_slip_is_read_as_what_was_meant_and_the_evidence_says_so() {
+    let typed = Query { text: "creat an invocie with biling".to_owned(), ..Query::default() };
+    let reading = |policy: &Policy, knows: &dyn Fn(&str) -> bool| {
+        read(&snapshot(), &QualityView::default(), policy, &caller(), &typed, knows)
+    };
+    let nothing = Policy::default();
+    let read = reading(&nothing, &|word| word == "create").unwrap();
+    assert_eq!(read.text, "create an invoice with billing");
+    let selection = pick(&Query { slips: read.slips, ..query(&read.text) }, &nothing);
+    sound(&selection);
+    assert_eq!(ids(&selection)[0], "billing:create_invoice");
+    let text = explain(&selection.evidence, 1);
+    assert!(text.contains("slips       creat → create, invocie → invoice, biling → billing\n"), "{text}");
+    // What a policy hides is not there to be meant.
+    let read = reading(&policy(r#"{"deny":["billing"]}"#), &|word| word == "create").unwrap();
+    assert_eq!(read.text, "create an invoice with biling");
+    assert!(reading(&nothing, &|_| true).is_none());
 }
 
 #[test]
