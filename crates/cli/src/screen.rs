@@ -1,9 +1,11 @@
 //! What goes to standard output: tables for people, JSON for programs.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle};
 use serde::Serialize;
+use toolscout_core::text::is_hidden;
 
 /// Prints a line. Ends the command when nobody reads any more.
 pub(crate) fn line(text: &str) -> io::Result<()> {
@@ -21,7 +23,24 @@ pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
 /// Tells a person what is going on, on standard error.
 pub(crate) fn say(text: &str) {
     // Nobody there to read it is no reason to fail.
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", spelled(text));
+}
+
+/// A text for people in which nothing hides: a tool may be named with characters that turn a line around or steer the terminal, and
+/// ids are shown as they are.
+pub(crate) fn spelled(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_hidden) {
+        return text.into();
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_hidden(c) {
+            out.push_str(&format!("<U+{:04X}>", u32::from(c)));
+        } else {
+            out.push(c);
+        }
+    }
+    out.into()
 }
 
 /// A table with these column heads, as wide as the terminal or, into a file, as wide as its content.
@@ -37,7 +56,7 @@ pub(crate) fn table(heads: &[&str]) -> Table {
 
 /// Prints a table, or a sentence when it has no row.
 pub(crate) fn print(table: &Table, if_empty: &str) -> io::Result<()> {
-    if table.is_empty() { line(if_empty) } else { line(&table.trim_fmt()) }
+    if table.is_empty() { line(if_empty) } else { line(&spelled(&table.trim_fmt())) }
 }
 
 /// Columns of the terminal; `None` when standard output is none.
@@ -70,4 +89,15 @@ pub(crate) fn bytes(n: u64) -> String {
 /// `1 tool`, `2 tools`.
 pub(crate) fn count(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_hides_in_a_line_for_people() {
+        assert_eq!(spelled("b:a\u{202e}c\u{1b}[31m\nnext\tcell"), "b:a<U+202E>c<U+001B>[31m\nnext\tcell");
+        assert_eq!(spelled("prüfen · 你好"), "prüfen · 你好");
+    }
 }
