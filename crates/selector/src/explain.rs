@@ -2,11 +2,13 @@
 
 use std::fmt::Write as _;
 
-use crate::evidence::{Candidate, Evidence, Fate};
+use crate::evidence::{Candidate, Evidence, Fate, Sign, StepStage};
 use crate::options::Fusion;
 
 /// Terms shown per candidate.
 const SHOWN_TERMS: usize = 6;
+/// Signs of confidence shown one by one.
+const SHOWN_SIGNS: usize = 5;
 
 /// Renders the evidence as text, the first `n` candidates in detail. Every line says what one stage saw and did.
 pub fn explain(evidence: &Evidence, n: usize) -> String {
@@ -36,6 +38,16 @@ pub fn explain(evidence: &Evidence, n: usize) -> String {
         Some(by) => writeln!(out, "meaning     {} candidates ({})", evidence.dense.n_candidates, by.as_str()),
         None => writeln!(out, "meaning     not searched"),
     };
+    let tokens = &evidence.tokens;
+    if tokens.n_candidates > 0 {
+        let (n, low, high) = (tokens.n_candidates, tokens.low, tokens.high);
+        let _ = writeln!(out, "tokens      the best {n} compared word by word: {low:.3}…{high:.3}");
+    }
+    if !evidence.steps.is_empty() {
+        let best = |step: &StepStage| step.best.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
+        let best: Vec<String> = evidence.steps.iter().map(best).collect();
+        let _ = writeln!(out, "steps       {} named, best for each: {}", best.len(), best.join(", "));
+    }
     fusion_line(out, evidence);
     let confidence = &evidence.confidence;
     let cosine = confidence.best_cosine.map_or_else(|| "none".to_owned(), |cosine| format!("{cosine:.3}"));
@@ -44,6 +56,7 @@ pub fn explain(evidence: &Evidence, n: usize) -> String {
         "confidence  {:.2} from best cosine {cosine} and best word coverage {:.2}; nothing fits below {:.2}",
         confidence.confidence, confidence.best_coverage, confidence.threshold
     );
+    signs_line(out, evidence);
     if let Some(second) = &evidence.second {
         let _ = write!(out, "second      {} {}, {} candidates, ", second.by, second.model, second.n_candidates);
         let _ = match &second.skipped {
@@ -63,6 +76,24 @@ pub fn explain(evidence: &Evidence, n: usize) -> String {
         let _ = writeln!(out, "… and {n_rest} more candidates");
     }
     text
+}
+
+/// The signs that moved the confidence most, in the points of its logistic function.
+fn signs_line(out: &mut String, evidence: &Evidence) {
+    let worth = |sign: &Sign| sign.value * sign.weight;
+    let mut signs: Vec<&Sign> = evidence.confidence.signs.iter().filter(|sign| worth(sign) != 0.0).collect();
+    let sum: f64 = signs.iter().map(|sign| worth(sign)).sum();
+    signs.sort_by(|a, b| worth(b).abs().total_cmp(&worth(a).abs()));
+    let n_more = signs.len().saturating_sub(SHOWN_SIGNS);
+    let mut told: Vec<String> =
+        signs.iter().take(SHOWN_SIGNS).map(|sign| format!("{} {:+.2}", sign.name, worth(sign))).collect();
+    if n_more > 0 {
+        let rest: f64 = signs.iter().skip(SHOWN_SIGNS).map(|sign| worth(sign)).sum();
+        told.push(format!("{n_more} others {rest:+.2}"));
+    }
+    if !told.is_empty() {
+        let _ = writeln!(out, "            {} = {sum:+.2}", told.join(", "));
+    }
 }
 
 fn access_line(out: &mut String, evidence: &Evidence) {

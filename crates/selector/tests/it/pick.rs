@@ -260,9 +260,21 @@ fn explanations_read_well() {
         "delet in name ",
         "(below the limit)",
         " more candidates\n",
+        "tokens      the best ",
     ] {
         assert!(text.contains(expect), "{expect:?} is missing in\n{text}");
     }
+    // What is said of the confidence adds up to it.
+    let line = text.lines().skip_while(|line| !line.starts_with("confidence ")).nth(1).unwrap();
+    let (signs, sum) = line.split_once(" = ").unwrap();
+    let sum: f64 = sum.parse().unwrap();
+    let worth = |sign: &str| sign.rsplit(' ').next().unwrap().parse::<f64>().unwrap();
+    assert!((signs.split(", ").map(worth).sum::<f64>() - sum).abs() < 0.05, "{line}");
+    assert!((1.0 / (1.0 + (-sum).exp()) - selection.confidence).abs() < 0.005, "{line}");
+    let steps = "create an invoice with billing, then delete the album in photos";
+    let text = explain(&pick(&query(steps), &Policy::default()).evidence, 1);
+    let expect = "steps       2 named, best for each: billing:create_invoice, photos:delete_album\n";
+    assert!(text.contains(expect), "{text}");
     let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
     assert!(widest < 200, "{text}");
 }
