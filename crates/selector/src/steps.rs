@@ -3,6 +3,8 @@
 //! "Look up the weather in Oslo, then book a table and tell Anna" asks for three tools, and as one text it is near none of
 //! them. A task is cut where people put a border: at the end of a sentence or line, at the points of a list, and inside a
 //! sentence before `then`, `and then`, `also`, and before `and` or a comma when a verb of action follows. No language model.
+//!
+//! What only tells how things stand ("The deploy went out an hour ago.") is no step where other parts ask for something.
 
 use std::ops::Range;
 
@@ -50,8 +52,92 @@ pub fn split(text: &str) -> Vec<Range<usize>> {
             _ => steps.push(part),
         }
     }
+    if steps.iter().any(|step| !tells(&text[step.clone()])) {
+        steps.retain(|step| !tells(&text[step.clone()]));
+    }
     steps.truncate(MAX_STEPS);
     steps
+}
+
+/// First words of sentences that tell how things stand. In order.
+const FIRST_OF_A_TALE: &[&str] = &[
+    "a",
+    "after",
+    "all",
+    "an",
+    "because",
+    "every",
+    "everyone",
+    "he",
+    "her",
+    "his",
+    "i",
+    "i'd",
+    "i'll",
+    "i'm",
+    "i've",
+    "it",
+    "it's",
+    "its",
+    "last",
+    "many",
+    "most",
+    "my",
+    "nobody",
+    "nothing",
+    "one",
+    "our",
+    "she",
+    "since",
+    "some",
+    "somebody",
+    "someone",
+    "something",
+    "that",
+    "that's",
+    "the",
+    "their",
+    "there",
+    "there's",
+    "these",
+    "they",
+    "they're",
+    "this",
+    "those",
+    "today",
+    "tonight",
+    "we",
+    "we'll",
+    "we're",
+    "we've",
+    "yesterday",
+];
+/// Words that ask wherever they stand.
+const IN_A_REQUEST: &[&str] = &[
+    "additionally",
+    "also",
+    "can you",
+    "could you",
+    "curious",
+    "help",
+    "i want",
+    "i wish",
+    "i'd",
+    "interested",
+    "let's",
+    "like to",
+    "looking for",
+    "need",
+    "please",
+    "want to",
+    "would",
+];
+
+/// Whether a part of a task tells something and asks nothing. In doubt not.
+fn tells(part: &str) -> bool {
+    let lower = part.to_lowercase().replace('’', "'");
+    let first = words(&lower).first().is_some_and(|word| FIRST_OF_A_TALE.binary_search(&&lower[word.clone()]).is_ok());
+    first && !lower.trim_end().ends_with('?') && !IN_A_REQUEST.iter().any(|asking| lower.contains(asking))
 }
 
 fn steps_len(part: &Range<usize>, words: &[Range<usize>]) -> usize {
@@ -114,12 +200,19 @@ mod tests {
         );
         check(
             "I love football. Show me Messi's clubs! Which transfers has he made?",
-            &["I love football.", "Show me Messi's clubs!", "Which transfers has he made?"],
+            &["Show me Messi's clubs!", "Which transfers has he made?"],
         );
         check("1. fetch the page\n2. save it to disk", &["1. fetch the page", "2. save it to disk"]);
         check("Thanks. Delete the old branch", &["Thanks. Delete the old branch"]);
+        check("The deploy went out an hour ago. Find what broke, it looks new.", &["Find what broke, it looks new."]);
+        check("The mill stands still. There is no wind today.", &["The mill stands still.", "There is no wind today."]);
         check("查询北京的天气。然后发送邮件给李雷。", &["查询北京的天气。然后发送邮件给李雷。"]);
         check("", &[]);
+    }
+
+    #[test]
+    fn lists_that_are_searched_are_in_order() {
+        assert!(FIRST_OF_A_TALE.is_sorted());
     }
 
     proptest! {
