@@ -9,7 +9,7 @@ use toolscout_catalog::{CatalogView, UpstreamRow, UpstreamState};
 use toolscout_core::text::{preview, sanitize};
 use toolscout_core::{Caller, ContentHash, Generation, SelectionId, SideEffect, UpstreamId};
 use toolscout_embed::QueryVectors;
-use toolscout_index::Snapshot;
+use toolscout_index::{IndexProgress, Snapshot};
 use toolscout_policy::Policy;
 use toolscout_quality::QualityView;
 use toolscout_selector::{Evidence, HeldTool, Query, Selected, Selection, SelectorOptions, select_with};
@@ -193,7 +193,8 @@ impl Task {
 /// Embeds and ranks, in one go on one thread: each change of threads costs a search as much as its smaller stages. Words alone
 /// must do where there is no model, where it fails, and where it takes too long.
 async fn ranked(services: &Services, task: Task) -> Result<Ranked, OpError> {
-    let Some(embedder) = services.parts.embedder.clone() else {
+    let embedder = services.parts.embedder.clone().filter(|_| speaks_for_all(task.snapshot.progress()));
+    let Some(embedder) = embedder else {
         return services.compute(move || task.rank(&task.query, None)).await;
     };
     let task = Arc::new(task);
@@ -237,6 +238,12 @@ async fn ranked(services: &Services, task: Task) -> Result<Ranked, OpError> {
         Err(error) => not_embedded(&error),
     }
     services.compute(move || task.rank(&task.query, None)).await
+}
+
+/// Whether as many tools have a vector as that those without are the exception. Meaning puts the few that have one before all
+/// others, and finds nothing near where the right one has none.
+fn speaks_for_all(progress: &IndexProgress) -> bool {
+    progress.embedded * 2 >= progress.total
 }
 
 fn not_embedded(error: &(dyn std::error::Error + 'static)) {
@@ -398,4 +405,27 @@ pub(crate) fn withheld(selection: &Selection) -> Withheld {
 /// Three digits tell all there is to tell, and cost fewer tokens.
 pub(crate) fn rounded(number: f64) -> f64 {
     (number * 1_000.0).round() / 1_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use toolscout_index::IndexState;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(embedded: usize, total: usize, expect: bool) {
+        let progress = IndexProgress { state: IndexState::HybridPartial, embedded, total, reason: None };
+        assert_eq!(speaks_for_all(&progress), expect, "{embedded} of {total}");
+    }
+
+    #[test]
+    fn words_answer_until_half_of_the_tools_have_a_vector() {
+        check(0, 0, true);
+        check(0, 1, false);
+        check(1, 242, false);
+        check(120, 242, false);
+        check(121, 242, true);
+        check(242, 242, true);
+    }
 }
