@@ -81,8 +81,7 @@ impl Doubtful<'_> {
 
 /// The words of a query that the model does not know and that are written like common words.
 pub(crate) fn doubtful<'a>(text: &'a str, knows: &dyn Fn(&str) -> bool) -> Vec<Doubtful<'a>> {
-    let foreign = text.chars().any(|c| c.is_alphabetic() && !c.is_ascii()) || glossary::read(text).is_some();
-    if foreign {
+    if text.chars().any(|c| c.is_alphabetic() && !c.is_ascii()) {
         return Vec::new();
     }
     let (mut found, mut begins, mut quoted) = (Vec::new(), true, false);
@@ -105,6 +104,10 @@ pub(crate) fn doubtful<'a>(text: &'a str, knows: &dyn Fn(&str) -> bool) -> Vec<D
                 return Vec::new();
             }
         }
+    }
+    // Asked last: most queries have no word in doubt.
+    if !found.is_empty() && glossary::read(text).is_some() {
+        found.clear();
     }
     found
 }
